@@ -1,0 +1,126 @@
+//! The platform as traits: [`Host`] opens devices and applies steps, [`Queue`] moves packets. `host` makes them real on
+//! Linux; tests have a model. `Host` is blocking and called from one thread.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use mrvpn_router::Offload;
+use thiserror::Error;
+
+use crate::plan::{DeviceSpec, Step};
+
+/// The platform: devices, addresses, routes, policy rules.
+pub trait Host {
+    /// A TUN queue of this platform.
+    type Queue: Queue + Send + 'static;
+
+    /// What is there now: addresses, on-link networks, routes, taken priorities.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    fn facts(&mut self) -> Result<HostFacts, HostError>;
+
+    /// Makes the device and opens its queues. The device vanishes when the last queue is dropped.
+    ///
+    /// # Errors
+    /// No permission, no TUN driver, a device of that name that is not ours.
+    fn open(&mut self, device: &DeviceSpec) -> Result<Vec<Self::Queue>, HostError>;
+
+    /// Carries out one step. A step that finds its work done already is fine. Its undo is `step.undo()`.
+    ///
+    /// # Errors
+    /// The kernel refuses; nothing has changed then.
+    fn apply(&mut self, step: &Step) -> Result<(), HostError>;
+}
+
+/// What the host looks like at the moment of planning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Networks that the host is directly on, loopback left out.
+    pub on_link: Vec<OnLink>,
+    /// Other prefixes that the host routes by a route of its own (main table, no default route, not ours).
+    pub routed: Vec<IpNet>,
+    /// Every address of the host, loopback left out.
+    pub addresses: Vec<IpAddr>,
+    /// Whether this process may change the network (CAP_NET_ADMIN).
+    pub may_change: bool,
+}
+
+/// A network that the host is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnLink {
+    /// The network, host bits zero.
+    pub net: IpNet,
+    /// The card.
+    pub device: String,
+}
+
+/// The host did not do what it was told.
+#[derive(Debug, Error)]
+pub enum HostError {
+    /// Not allowed.
+    #[error("{what}: not permitted; run it with sudo, or give the program CAP_NET_ADMIN")]
+    NotPermitted {
+        /// What was tried.
+        what: String,
+    },
+    /// Something that is not ours is in the way.
+    #[error("{what}: already there and not made by mrvpn")]
+    Taken {
+        /// What was tried.
+        what: String,
+    },
+    /// The system's own error.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// One queue of a TUN device: packets with their offload state, by borrowed buffers.
+///
+/// With offload on, one read brings up to 64 KiB that the kernel has not cut yet, one write gives as much back: one
+/// call is a batch. A queue without offload gives and takes single packets with [`Offload::NONE`].
+pub trait Queue {
+    /// Reads the next packet into `buffer` (65,536 bytes or more); `None` when there is none now. Returns its length
+    /// and offload state.
+    ///
+    /// # Errors
+    /// The device is gone.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, Offload)>, QueueError>;
+
+    /// Writes one packet, given in `parts` that follow each other. `Ok(false)` when the device does not take it now.
+    ///
+    /// # Errors
+    /// The device is gone.
+    fn write(&mut self, offload: Offload, parts: &[&[u8]]) -> Result<bool, QueueError>;
+
+    /// What the device accepts in [`Queue::write`] and may give in [`Queue::read`].
+    fn capabilities(&self) -> QueueCapabilities;
+}
+
+/// What a queue's device can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCapabilities {
+    /// Partial checksums.
+    pub checksum: bool,
+    /// TCP super-packets in both directions.
+    pub tso: bool,
+    /// UDP super-packets (Linux 6.2 and later).
+    pub uso: bool,
+}
+
+/// A queue ended.
+#[derive(Debug, Error)]
+pub enum QueueError {
+    /// The device was deleted.
+    #[error("the TUN device is gone")]
+    Gone,
+    /// The system's own error.
+    #[error("TUN: {0}")]
+    System(#[from] std::io::Error),
+}
