@@ -1,1 +1,31 @@
-//! Skeleton.
+//! For tests only: network namespaces with real OpenVPN servers, and what observes them. Nothing but tests uses it; it needs
+//! root, and Debian's openvpn, iproute2, nftables, iputils-ping and openssl. A thing that cannot be built is a panic with
+//! its reason, because that is a failed test.
+
+mod command; // run a program to its end
+mod counters; // packets counted by the kernel where they pass
+mod host_snapshot; // before and after
+pub mod mrvpn; // the program under test
+mod netns; // one network namespace
+mod openvpn_server; // Debian's server
+mod pki; // certificates and static keys
+mod probe; // questions asked from inside
+mod process; // a program that stays
+mod profile_text; // the .ovpn of a region
+mod region; // the three regions and their addresses
+mod scratch; // files of a test
+pub mod stock_client; // Debian's client
+mod world; // all of it joined
+
+pub use counters::Counters;
+pub use host_snapshot::HostSnapshot;
+pub use mrvpn::Mrvpn;
+pub use netns::Netns;
+pub use openvpn_server::{ACCOUNT, OPENVPN_PORT, OpenvpnServer, ServerOptions, Wrapping};
+pub use pki::{Identity, Pki};
+pub use probe::{Answer, Background, PROTOS, Proto, ask, helper, ping, run as run_helper};
+pub use process::{Process, wait_until};
+pub use profile_text::ProfileText;
+pub use region::{FR, PUBLIC, REGIONS, Region, SERVICE_PORT, UK, UNCLAIMED, US};
+pub use scratch::{Scratch, unique_name};
+pub use world::{CLIENT, NOBODY, ROUTER, World, usual_wrapping};
