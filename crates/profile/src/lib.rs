@@ -3,11 +3,21 @@
 
 #![forbid(unsafe_code)]
 
+mod address; // addresses, masks, numbers, domains as text
 pub mod assignment; // what one server pushed, as decided
 pub mod cipher; // data-channel ciphers and digests by name
+mod default_offer; // routes that are a default gateway in disguise
+mod dns_choice; // which of several DNS options count
+pub mod escape; // foreign text made harmless
+pub mod limits; // the bounds on everything from outside
+pub mod name; // the name of a tunnel
+mod option; // one option that file and server share, typed
 pub mod profile; // the typed profile
+pub mod pull_filter; // which pushed options are taken
+pub mod push; // PUSH_REPLY -> Assignment
 pub mod secret; // bytes that do not print
 pub mod static_key; // tls-auth and tls-crypt keys
+pub mod syntax; // the one lexer
 pub mod wrap; // how control packets are wrapped
 
 pub use assignment::{Assignment, Ipv4Assignment, Ipv6Assignment, ProtocolFlags, Topology};
