@@ -1,1 +1,64 @@
-fn main() {}
+//! The project's own commands, `cargo xtask NAME`:
+//!
+//! * `test`    all tests, kernel tests included; sets up what they need
+//! * `check`   format, lints, documentation, layers, threat rows, licences
+//! * `layers`  which crate may depend on which
+//! * `bench`   our client beside Debian's openvpn client, against the same server
+//!
+//! What the tests themselves are made of is in `crates/testbed`; nothing here touches a network.
+
+mod cargo_test; // runs `cargo test` and adds up what it says
+mod check; // all that is checked without running the program
+mod layers; // the map of crates
+mod machine; // Debian packages and rights that kernel tests need
+mod metadata; // what cargo says of the workspace
+mod sources; // the project's Rust files
+mod step; // one line of output a step
+mod test; // the order of the tests
+mod threats; // rows that must have a test
+
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use step::say;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let command = words.first().map(String::as_str);
+    let passed = match command {
+        Some("test") => test::run(),
+        Some("check") => check::run(),
+        Some("layers") => step::report("layers", layers::check),
+        Some("bench") => bench(&words[1..]),
+        _ => {
+            say("cargo xtask test | check | layers | bench [--quick]");
+            return ExitCode::from(2);
+        }
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The measuring program is testbed's; here both are built as users would have them.
+fn bench(arguments: &[String]) -> bool {
+    let measured = machine::prepare(machine::FOR_BENCH).and_then(|()| {
+        let program = metadata::released_program()?;
+        if !cargo(&["build", "--release", "--package", "mrvpn", "--bins"], &program) {
+            return Err(String::from("mrvpn does not build"));
+        }
+        let bench = ["run", "--release", "--quiet", "--package", "mrvpn-testbed", "--bin", "testbed-bench", "--"];
+        let words: Vec<&str> = bench.into_iter().chain(arguments.iter().map(String::as_str)).collect();
+        Ok(cargo(&words, &program))
+    });
+    measured.unwrap_or_else(|reason| {
+        say(&reason);
+        false
+    })
+}
+
+/// Runs cargo with its output shown and the program under test in `MRVPN_BIN`; whether it succeeded.
+fn cargo(arguments: &[&str], program: &Path) -> bool {
+    let status = Command::new("cargo").args(arguments).env("MRVPN_BIN", program).current_dir(sources::root()).status();
+    status.is_ok_and(|status| status.success())
+}
