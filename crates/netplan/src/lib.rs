@@ -3,8 +3,26 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address_book; // which address does a tunnel get?
+pub mod capture; // which packets the host hands to the engine
+pub mod claims; // which prefixes belong to a tunnel, and who offers to be the default
+pub mod conflict; // what two want, and how it was settled
+pub mod diff; // the steps from one plan to another, in their order
 pub mod host; // the traits `Host` and `Queue`
+pub mod limits; // every hard limit
 pub mod plan; // what should exist, and the steps towards it
+pub mod pools; // addresses of our own
+pub mod ranges; // private and special prefixes
+#[cfg(test)]
+mod samples; // assignments for tests
+pub mod transaction; // all steps or none
 
+pub use address_book::{AddressBook, Entry};
+pub use capture::PlanInput;
+pub use claims::{Offer, claim_conflicts, claims, effective, offers_default};
+pub use conflict::{Conflict, ConflictKind, Resolution};
+pub use diff::diff;
 pub use host::{Host, HostError, HostFacts, OnLink, Queue, QueueCapabilities, QueueError};
-pub use plan::{DeviceSpec, Step};
+pub use plan::{DeviceSpec, Plan, PlanError, PlannedAddress, Step, plan};
+pub use pools::{Pools, PoolsError};
+pub use transaction::{ApplyError, apply};

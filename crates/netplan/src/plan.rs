@@ -1,8 +1,92 @@
 //! What should exist on the host, and the steps that lead there. Values with a version: a journal holds exactly these.
+//! The order of steps is in [`diff`], what they do is the host's.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use mrvpn_router::PortRange;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::capture::{self, PlanInput};
+use crate::limits::{MAX_POLICY_RULES, MAX_RUNS};
+
+/// Version of [`Plan`] and [`Step`] as written to a journal.
+pub const PLAN_VERSION: u32 = 1;
+
+/// Everything of ours that should exist on the host, but for the device itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`PLAN_VERSION`] of the program that made it.
+    pub version: u32,
+    /// Name of the interface.
+    pub device: String,
+    /// Addresses of the interface, in order: the first one is the source of programs that do not bind.
+    pub addresses: Vec<PlannedAddress>,
+    /// Routes in tables of ours, sorted.
+    pub routes: Vec<RouteSpec>,
+    /// Policy rules, sorted.
+    pub rules: Vec<PolicyRule>,
+}
+
+/// An address of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PlannedAddress {
+    /// With prefix length as on the host.
+    pub address: IpNet,
+    /// Preferred lifetime 0: used only by who binds to it. IPv6 addresses of tunnels (design, decision 4).
+    pub deprecated: bool,
+}
+
+/// The user's rules cannot be made into policy rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// More alternations than there are priorities.
+    #[error(
+        "the rules change {runs} times between `direct` and a tunnel or `block`, at most {MAX_RUNS} are possible before the last rule with `from`, `proto` or `port`; put rules with `to` alone after it, and rules with the same answer beside each other"
+    )]
+    TooManyRuns {
+        /// How many there are.
+        runs: usize,
+    },
+    /// More combinations than the kernel should walk for each lookup.
+    #[error(
+        "the rules with `from`, `proto` or `port` and those before them make {rules} policy rules, at most {MAX_POLICY_RULES} are possible; put rules with `to` alone after the last of these, or join prefixes and ports"
+    )]
+    TooManyRules {
+        /// How many there are.
+        rules: usize,
+    },
+}
+
+/// What should exist.
+///
+/// # Errors
+/// The user's rules need more policy rules than there is room for.
+pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
+    let mut capture = capture::compile(input)?;
+    capture.routes.sort();
+    capture.routes.dedup();
+    capture.rules.sort();
+    capture.rules.dedup();
+    let presented = |address: IpNet| PlannedAddress { address, deprecated: matches!(address, IpNet::V6(_)) };
+    Ok(Plan {
+        version: PLAN_VERSION,
+        device: String::from(input.interface),
+        addresses: input.book.interface_addresses().into_iter().map(presented).collect(),
+        routes: capture.routes,
+        rules: capture.rules,
+    })
+}
+
+impl Plan {
+    /// The plan of a host on which nothing of ours exists.
+    #[must_use]
+    pub fn empty(device: &str) -> Self {
+        let device = String::from(device);
+        Self { version: PLAN_VERSION, device, addresses: Vec::new(), routes: Vec::new(), rules: Vec::new() }
+    }
+}
 
 /// A TUN device to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +108,32 @@ pub enum Family {
     V4,
     /// IPv6.
     V6,
+}
+
+impl Family {
+    /// Whether `net` is of this family.
+    #[must_use]
+    pub const fn has(self, net: &IpNet) -> bool {
+        matches!((self, net), (Self::V4, IpNet::V4(_)) | (Self::V6, IpNet::V6(_)))
+    }
+
+    /// The family of `net`.
+    #[must_use]
+    pub const fn of(net: &IpNet) -> Self {
+        match net {
+            IpNet::V4(_) => Self::V4,
+            IpNet::V6(_) => Self::V6,
+        }
+    }
+
+    /// The prefix of length 0.
+    #[must_use]
+    pub const fn everything(self) -> IpNet {
+        match self {
+            Self::V4 => IpNet::new_assert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            Self::V6 => IpNet::new_assert(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+        }
+    }
 }
 
 /// A route in a table of ours.
@@ -113,4 +223,19 @@ pub enum Step {
     AddRule(PolicyRule),
     /// Removes it.
     RemoveRule(PolicyRule),
+}
+
+impl Step {
+    /// The step that takes this one back.
+    #[must_use]
+    pub fn undo(&self) -> Self {
+        match self.clone() {
+            Self::AddAddress { device, address, deprecated } => Self::RemoveAddress { device, address, deprecated },
+            Self::RemoveAddress { device, address, deprecated } => Self::AddAddress { device, address, deprecated },
+            Self::AddRoute(route) => Self::RemoveRoute(route),
+            Self::RemoveRoute(route) => Self::AddRoute(route),
+            Self::AddRule(rule) => Self::RemoveRule(rule),
+            Self::RemoveRule(rule) => Self::AddRule(rule),
+        }
+    }
 }

@@ -1,0 +1,182 @@
+//! Capture: which packets the host hands to the engine, compiled once to policy rules and routes in tables of our own.
+//! It asks *in or out* and nothing else; which tunnel a captured packet takes is the router's `pick`, which goes through
+//! the same order (design, section 4). The user's rules up to the last one with `from`, `proto` or `port` become policy
+//! rules ([`runs`]); later ones are prefixes alone and become routes beside the claims ([`table`]).
+//!
+//! The lines, at priorities from P (5300):
+//!
+//! ```text
+//! P      fwmark MARK goto P+99        the engine's own sockets
+//! P+4    to POOLS lookup ALL          our own and virtual addresses
+//! P+5    from ADDRESS lookup ALL      anchor, presented, bind: always, forwarded ones too
+//! P+10.. the user's rules, in runs    in: `iif lo lookup ALL`; out: `goto P+99`
+//! P+29   DHCP goto P+99               only where the LAN is blocked
+//! P+30   iif lo lookup CLAIMS         claims, default; the LAN as `throw`
+//! P+99   nop                          rules of others and `main` follow
+//! ```
+
+use ipnet::IpNet;
+use mrvpn_router::{Claim, Defaults, PortRange, Rule, Target};
+
+use crate::address_book::AddressBook;
+use crate::host::HostFacts;
+use crate::plan::{Family, PlanError, PolicyRule, RouteKind, RouteSpec, RuleAction};
+
+pub(crate) mod runs; // the user's rules that need policy rules
+pub(crate) mod table; // the table CLAIMS
+
+/// Metric of a route into the device; lower than every other of ours.
+pub const METRIC_DEVICE: u32 = 1024;
+/// Metric of a `throw`: a route into the device of the same prefix wins while one replaces the other.
+pub const METRIC_THROW: u32 = 2048;
+/// Metric of the `unreachable` twin under each route into the device, the highest that nothing else uses (as tried in
+/// threats-and-faults, fail-closed routing): what stays when the device is gone.
+pub const METRIC_UNREACHABLE: u32 = 4_278_198_272;
+
+/// Table ALL of slot 0; CLAIMS is the next number, further slots follow.
+const FIRST_TABLE: u32 = 0x4d00;
+/// Destination ports of DHCP and DHCPv6 servers.
+const DHCP_PORTS: [(Family, u16); 2] = [(Family::V4, 67), (Family::V6, 547)];
+/// IP protocol number of UDP.
+const UDP: u8 = 17;
+
+/// Everything that capture and the plan follow from.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanInput<'a> {
+    /// Name of the shared interface.
+    pub interface: &'a str,
+    /// Which engine of this network namespace: 0 to 7; tables follow from it.
+    pub slot: u8,
+    /// P, the first of a hundred priorities.
+    pub rule_priority: u32,
+    /// Mark and mask of the engine's own sockets.
+    pub mark: (u32, u32),
+    /// Addresses.
+    pub book: &'a AddressBook,
+    /// The user's rules, in the order of the file.
+    pub rules: &'a [Rule],
+    /// What stands of all tunnels' claims ([`crate::effective`]).
+    pub claims: &'a [Claim],
+    /// The default, a family.
+    pub defaults: Defaults,
+    /// What the host looks like.
+    pub facts: &'a HostFacts,
+    /// Whether on-link private networks are left alone.
+    pub lan_allowed: bool,
+}
+
+/// Whether a packet goes to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Captured: through a tunnel, or refused by the engine.
+    In,
+    /// Left to the host.
+    Out,
+}
+
+impl Answer {
+    pub(crate) const fn of(target: Target) -> Self {
+        match target {
+            Target::Tunnel(_) | Target::Block => Self::In,
+            Target::Direct => Self::Out,
+        }
+    }
+}
+
+/// The lines of both families.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Capture {
+    pub(crate) routes: Vec<RouteSpec>,
+    pub(crate) rules: Vec<PolicyRule>,
+}
+
+impl PlanInput<'_> {
+    /// Table with nothing but the way into the device.
+    #[must_use]
+    pub const fn table_all(&self) -> u32 {
+        FIRST_TABLE + 2 * self.slot as u32
+    }
+
+    /// Table with claims, default and LAN.
+    #[must_use]
+    pub const fn table_claims(&self) -> u32 {
+        self.table_all() + 1
+    }
+
+    /// Priority of the `nop` behind all lines.
+    #[must_use]
+    pub const fn nop(&self) -> u32 {
+        self.rule_priority.saturating_add(99)
+    }
+
+    fn at(&self, offset: u32) -> u32 {
+        self.rule_priority.saturating_add(offset)
+    }
+}
+
+/// Compiles the lines.
+///
+/// # Errors
+/// The rules need more runs or policy rules than there is room for.
+pub(crate) fn compile(input: &PlanInput<'_>) -> Result<Capture, PlanError> {
+    let mut capture = Capture::default();
+    let mut user_rules = 0;
+    for family in [Family::V4, Family::V6] {
+        let split = runs::split(input.rules, family);
+        let user = runs::policy_rules(&split.selective, family, input.at(10), input.table_all(), input.nop())?;
+        user_rules += user.len();
+        capture.rules.extend(frame(input, family));
+        capture.rules.extend(user);
+        capture.routes.extend(everything(input, family));
+        capture.routes.extend(table::claims_table(input, family, &split.by_prefix));
+    }
+    runs::check_number(user_rules)?;
+    Ok(capture)
+}
+
+/// The lines that are there whatever the user's rules are.
+fn frame(input: &PlanInput<'_>, family: Family) -> Vec<PolicyRule> {
+    let all = RuleAction::Lookup(input.table_all());
+    let leave = RuleAction::Goto(input.nop());
+    let mut lines = vec![
+        PolicyRule { mark: Some(input.mark), ..line(input.at(0), family, leave) },
+        PolicyRule { local: true, ..line(input.at(30), family, RuleAction::Lookup(input.table_claims())) },
+        line(input.nop(), family, RuleAction::Nop),
+    ];
+    let pools = input.book.pools().networks().into_iter().filter(|net| family.has(net));
+    lines.extend(pools.map(|net| PolicyRule { to: Some(net), ..line(input.at(4), family, all) }));
+    let addresses = input.book.interface_addresses().into_iter().filter(|net| family.has(net));
+    lines.extend(addresses.map(|net| PolicyRule { from: Some(net), ..line(input.at(5), family, all) }));
+    if !input.lan_allowed {
+        lines.extend(dhcp_port(family).map(|port| PolicyRule {
+            local: true,
+            proto: Some(UDP),
+            port: Some(PortRange { first: port, last: port }),
+            ..line(input.at(29), family, leave)
+        }));
+    }
+    lines
+}
+
+fn dhcp_port(family: Family) -> Option<u16> {
+    DHCP_PORTS.into_iter().find(|(of, _)| *of == family).map(|(_, port)| port)
+}
+
+/// Table ALL: a default route into the device, and what stays without it.
+fn everything(input: &PlanInput<'_>, family: Family) -> [RouteSpec; 2] {
+    into_device(input.interface, input.table_all(), family.everything())
+}
+
+/// A route into the device with its `unreachable` twin.
+pub(crate) fn into_device(device: &str, table: u32, prefix: IpNet) -> [RouteSpec; 2] {
+    let kind = RouteKind::Device(String::from(device));
+    [
+        RouteSpec { table, prefix, kind, metric: METRIC_DEVICE },
+        RouteSpec { table, prefix, kind: RouteKind::Unreachable, metric: METRIC_UNREACHABLE },
+    ]
+}
+
+/// A policy rule without any match.
+pub(crate) const fn line(priority: u32, family: Family, action: RuleAction) -> PolicyRule {
+    PolicyRule { priority, family, local: false, from: None, to: None, proto: None, port: None, mark: None, action }
+}
