@@ -6,6 +6,7 @@
 mod address; // addresses, masks, numbers, domains as text
 pub mod assignment; // what one server pushed, as decided
 pub mod cipher; // data-channel ciphers and digests by name
+pub mod config; // mrvpn.toml as written
 mod default_offer; // routes that are a default gateway in disguise
 mod dns_choice; // which of several DNS options count
 pub mod escape; // foreign text made harmless

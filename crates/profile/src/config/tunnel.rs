@@ -1,0 +1,65 @@
+//! `[[tunnel]]`: one file each, names unique.
+
+use super::table::{Key, Table, error};
+use super::{ConfigError, Located, Tunnel};
+use crate::escape::escape;
+use crate::name::TunnelName;
+
+/// All tunnels in the order of the file.
+pub(super) fn tunnels(tables: &[Table<'_, '_>]) -> Result<Vec<Tunnel>, ConfigError> {
+    let mut tunnels: Vec<Tunnel> = Vec::new();
+    for table in tables {
+        let tunnel = tunnel(table)?;
+        if let Some(other) = tunnels.iter().find(|other| other.name == tunnel.name) {
+            let message = format!("a second tunnel is called `{}`; the first is in line {}", tunnel.name, other.line);
+            return Err(error(table.line, message, "give each tunnel a name of its own"));
+        }
+        tunnels.push(tunnel);
+    }
+    if tunnels.is_empty() {
+        let message = String::from("the file names no tunnel");
+        return Err(ConfigError {
+            line: None,
+            message,
+            hint: String::from("add a [[tunnel]] with `name` and `profile`"),
+        });
+    }
+    Ok(tunnels)
+}
+
+fn tunnel(table: &Table<'_, '_>) -> Result<Tunnel, ConfigError> {
+    table.check_keys(KEYS)?;
+    let name = table.text("name")?.ok_or_else(|| error(table.line, "a tunnel without a name", "add name = \"uk\""))?;
+    let profile = table
+        .text("profile")?
+        .ok_or_else(|| error(table.line, "a tunnel without a profile", "add profile = \"uk.ovpn\""))?;
+    Ok(Tunnel {
+        name: TunnelName::parse(name.value)
+            .map_err(|why| error(name.line, why.to_string(), "use 1 to 32 of a-z, 0-9 and -, and no reserved word"))?,
+        profile: path(profile)?,
+        credentials: table.text("credentials")?.map(path).transpose()?,
+        default: table.truth("default")?.is_some_and(|flag| flag.value),
+        strict_server: table.truth("strict_server")?.is_some_and(|flag| flag.value),
+        line: table.line,
+    })
+}
+
+/// A path of the user's own file, as written; it is opened with the rights of whoever asked.
+pub(super) fn path(text: Located<&str>) -> Result<Located<String>, ConfigError> {
+    if text.value.is_empty() || text.value.contains('\0') {
+        let message = format!("`{}` is no path", escape(text.value.as_bytes()));
+        return Err(error(text.line, message, "name a file, relative to this one or from /"));
+    }
+    Ok(Located { value: text.value.to_owned(), line: text.line })
+}
+
+const KEYS: &[(&str, Key)] = &[
+    ("name", Key::Built),
+    ("profile", Key::Built),
+    ("credentials", Key::Built),
+    ("default", Key::Built),
+    ("strict_server", Key::Built),
+    ("accept", Key::NotYet("nothing from the far side is let in")),
+    ("bypass", Key::NotYet("add a rule with `to` and via = \"direct\"")),
+    ("allow_insecure", Key::NotYet("compression, 64-bit ciphers and SHA1 certificates are refused")),
+];
