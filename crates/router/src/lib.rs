@@ -4,15 +4,39 @@
 #![forbid(unsafe_code)]
 
 pub mod claim; // a prefix that belongs to a tunnel
+mod claim_index; // which claim holds an address
 pub mod drop_reason; // why a packet was not forwarded
+pub mod drops; // counters of these
+mod flow; // what was decided for a five-tuple
+mod flow_table; // where flows are kept, and for how long
+pub mod fragment; // cutting a packet to a tunnel's size
+mod fragment_table; // later fragments follow their first
+mod icmp_error; // errors that quote a flow
 pub mod id; // tunnels and leases by number
+pub mod inbound; // from a tunnel to the host
+pub mod limits;
+mod nat; // how a packet is translated
 pub mod offload; // what the kernel has left undone in a packet
+pub mod outbound; // from the host to a tunnel
+mod pace; // how often a flow is answered
+pub mod packet; // views of packets, checksums
+pub mod pick; // which tunnel a packet takes
 pub mod policy; // the immutable snapshot that decides
-pub mod rule; // a match and a target
+pub mod refuse; // answers that make a refusal felt
+pub mod router; // the face: packets in, outcomes out
+pub mod rule; // a match and a target // the numbers that bound all this
 
 pub use claim::{Claim, ClaimOrigin};
 pub use drop_reason::DropReason;
+pub use drops::Drops;
 pub use id::{LeaseId, TunnelId};
+pub use inbound::Inbound;
 pub use offload::{Checksum, Offload, SegmentKind, Segmentation};
-pub use policy::{Attachment, DefaultChoice, Defaults, Fallback, OwnAddresses, TunnelState, TunnelView};
+pub use outbound::Outbound;
+pub use pick::{By, FlowTuple, Pick, Via, pick};
+pub use policy::{
+    Attachment, DefaultChoice, Defaults, Fallback, OwnAddresses, Policy, PolicyInput, Sources, TunnelState, TunnelView,
+};
+pub use refuse::Refusal;
+pub use router::Router;
 pub use rule::{PortRange, Rule, Target};

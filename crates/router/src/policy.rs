@@ -3,10 +3,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use mrvpn_clock::Moment;
 use serde::{Deserialize, Serialize};
 
-use crate::{LeaseId, TunnelId};
+use crate::claim_index::ClaimIndex;
+use crate::packet::ipv4;
+use crate::{Claim, ClaimOrigin, LeaseId, Rule, TunnelId};
 
 /// What kind of TUN a packet came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,3 +88,150 @@ pub enum TunnelState {
 
 /// Which tunnel an address names as source: presented and bind addresses.
 pub type Sources = std::collections::BTreeMap<IpAddr, TunnelId>;
+
+/// What a [`Policy`] is made from.
+#[derive(Clone, Debug)]
+pub struct PolicyInput {
+    /// Rules in the order of the file.
+    pub rules: Vec<Rule>,
+    /// Claims of all tunnels, whatever their states; those that an on-link network takes away are not among them.
+    pub claims: Vec<Claim>,
+    /// Who is the default.
+    pub defaults: Defaults,
+    /// How long flows wait for an undecided default; `None` refuses them at once.
+    pub undecided_until: Option<Moment>,
+    /// What happens to a flow that nothing claims.
+    pub fallback: Fallback,
+    /// Which tunnel a source names.
+    pub sources: Sources,
+    /// Addresses that are ours and no tunnel's.
+    pub own: OwnAddresses,
+    /// All tunnels, at the places of their [`TunnelId`]s.
+    pub tunnels: Vec<TunnelView>,
+}
+
+/// By what packets are judged. Once made it does not change; lanes share it in an `Arc`.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    input: PolicyInput,
+    claims: ClaimIndex,
+    broadcasts: Vec<Ipv4Addr>,
+}
+
+impl Policy {
+    /// Sorts what must be found fast.
+    #[must_use]
+    pub fn new(input: PolicyInput) -> Self {
+        let claims = ClaimIndex::new(&input.claims);
+        let mut broadcasts: Vec<_> = input.claims.iter().filter_map(directed_broadcast).collect();
+        broadcasts.sort_unstable();
+        broadcasts.dedup();
+        Self { input, claims, broadcasts }
+    }
+
+    /// What lanes know of a tunnel; `None` if the tunnel is not configured.
+    #[must_use]
+    pub fn tunnel(&self, id: TunnelId) -> Option<&TunnelView> {
+        self.input.tunnels.get(id.index())
+    }
+
+    /// All tunnels, at the places of their [`TunnelId`]s.
+    #[must_use]
+    pub fn tunnels(&self) -> &[TunnelView] {
+        &self.input.tunnels
+    }
+
+    /// Rules in the order of the file.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.input.rules
+    }
+
+    /// Claims as they were given.
+    #[must_use]
+    pub fn claims(&self) -> &[Claim] {
+        &self.input.claims
+    }
+
+    /// The longest claim that holds `address`, and whose it is; of equal ones that of the first tunnel.
+    #[must_use]
+    pub fn claim_of(&self, address: IpAddr) -> Option<(IpNet, TunnelId)> {
+        self.claims.longest(address)
+    }
+
+    /// Who is the default in the family of `address`.
+    #[must_use]
+    pub const fn default_for(&self, address: IpAddr) -> DefaultChoice {
+        match address {
+            IpAddr::V4(_) => self.input.defaults.v4,
+            IpAddr::V6(_) => self.input.defaults.v6,
+        }
+    }
+
+    /// How long flows wait for an undecided default.
+    #[must_use]
+    pub const fn undecided_until(&self) -> Option<Moment> {
+        self.input.undecided_until
+    }
+
+    /// What happens to a flow that nothing claims.
+    #[must_use]
+    pub const fn fallback(&self) -> Fallback {
+        self.input.fallback
+    }
+
+    /// Which tunnel `source` names, if it is a presented or bind address.
+    #[must_use]
+    pub fn tunnel_of_source(&self, source: IpAddr) -> Option<TunnelId> {
+        self.input.sources.get(&source).copied()
+    }
+
+    /// Addresses that are ours and no tunnel's.
+    #[must_use]
+    pub const fn own(&self) -> &OwnAddresses {
+        &self.input.own
+    }
+
+    /// Whether a flow on `attachment` may have `source`: anchor, presented or bind address, or the inner address of the
+    /// tunnel whose own device or namespace it is. Any other source began before we captured it.
+    #[must_use]
+    pub fn is_ours(&self, attachment: Attachment, source: Ipv4Addr) -> bool {
+        source == self.input.own.anchor_v4
+            || self.tunnel_of_source(source.into()).is_some()
+            || attachment.tunnel().and_then(|id| self.tunnel(id)?.inner_v4) == Some(source)
+    }
+
+    /// Whether `address` means many: multicast, broadcast, the broadcast address of a tunnel's own network.
+    #[must_use]
+    pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        ipv4::is_for_many(address) || self.broadcasts.binary_search(&address).is_ok()
+    }
+
+    /// Whether nothing behind a tunnel can be meant by `destination`, since it is an address of this host.
+    #[must_use]
+    pub fn is_own_destination(&self, destination: Ipv4Addr) -> bool {
+        let own = self.own();
+        destination.is_loopback()
+            || [own.anchor_v4, own.engine_v4].contains(&destination)
+            || self.tunnel_of_source(destination.into()).is_some()
+    }
+}
+
+impl Attachment {
+    /// The tunnel of a tunnel's own device or namespace.
+    #[must_use]
+    pub const fn tunnel(self) -> Option<TunnelId> {
+        match self {
+            Self::Rules => None,
+            Self::Prefer(tunnel) | Self::Only(tunnel) => Some(tunnel),
+        }
+    }
+}
+
+/// The broadcast address of a tunnel's assigned network; /31 and /32 have none (RFC 3021).
+fn directed_broadcast(claim: &Claim) -> Option<Ipv4Addr> {
+    match (claim.origin, claim.prefix) {
+        (ClaimOrigin::Assigned, IpNet::V4(net)) if net.prefix_len() < 31 => Some(net.broadcast()),
+        (ClaimOrigin::Assigned | ClaimOrigin::Profile | ClaimOrigin::Pushed, IpNet::V4(_) | IpNet::V6(_)) => None,
+    }
+}

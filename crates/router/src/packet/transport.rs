@@ -1,0 +1,69 @@
+//! What follows an IPv4 header in a whole packet or a first fragment: one of the protocols that can be translated, an
+//! ICMP error, or something else. Later fragments have no transport header and never come here.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
+
+use super::icmp::Icmp;
+use super::ipv4::{Fragment, Ipv4};
+use super::tcp::Tcp;
+use super::udp::Udp;
+use super::{Malformed, protocol};
+
+/// The transport header of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Tcp(Tcp),
+    /// UDP.
+    Udp(Udp),
+    /// An echo request with its identifier.
+    EchoRequest(u16),
+    /// An echo reply with its identifier.
+    EchoReply(u16),
+    /// An ICMP error.
+    IcmpError {
+        /// ICMP type.
+        kind: u8,
+        /// ICMP code.
+        code: u8,
+    },
+    /// Anything that is not translated.
+    Other,
+}
+
+impl Transport {
+    /// Reads what follows `ip` in `packet`.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`]: a header that does not fit, or a UDP length that does not fit a whole packet. A first fragment too
+    /// short for its transport header counts here as well (RFC 1858).
+    pub fn parse(packet: &[u8], ip: &Ipv4) -> Result<Self, Malformed> {
+        let payload = ip.payload(packet);
+        match ip.protocol {
+            protocol::TCP => Tcp::parse(payload).map(Self::Tcp).ok_or(Malformed),
+            protocol::UDP => {
+                let udp = Udp::parse(payload).ok_or(Malformed)?;
+                let fits = ip.fragment == Fragment::First || usize::from(udp.length) <= payload.len();
+                fits.then_some(Self::Udp(udp)).ok_or(Malformed)
+            }
+            protocol::ICMP => Ok(match Icmp::parse(payload).ok_or(Malformed)? {
+                Icmp::EchoRequest(id) => Self::EchoRequest(id),
+                Icmp::EchoReply(id) => Self::EchoReply(id),
+                Icmp::Error { kind, code } => Self::IcmpError { kind, code },
+                Icmp::Other(_) => Self::Other,
+            }),
+            _ => Ok(Self::Other),
+        }
+    }
+
+    /// Source and destination port, where the protocol has them.
+    #[must_use]
+    pub const fn ports(&self) -> Option<(u16, u16)> {
+        match self {
+            Self::Tcp(tcp) => Some((tcp.source, tcp.destination)),
+            Self::Udp(udp) => Some((udp.source, udp.destination)),
+            Self::EchoRequest(_) | Self::EchoReply(_) | Self::IcmpError { .. } | Self::Other => None,
+        }
+    }
+}
