@@ -1,0 +1,49 @@
+//! Messages about addresses: /32 and /128, without the route that the kernel would make for a prefix.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeader, AddressMessage, CacheInfo};
+
+use super::rule::family_of;
+
+/// A lifetime that does not end (INFINITY_LIFE_TIME).
+const FOREVER: u32 = u32::MAX;
+
+/// The address as it is to be on the device.
+pub(crate) fn message(device: u32, address: IpNet, deprecated: bool) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header = AddressHeader {
+        family: family_of(&address),
+        prefix_len: address.prefix_len(),
+        index: device,
+        ..AddressHeader::default()
+    };
+    message.attributes = vec![AddressAttribute::Local(address.addr()), AddressAttribute::Address(address.addr())];
+    let mut flags = AddressFlags::Noprefixroute;
+    if address.addr().is_ipv6() {
+        // No duplicate detection: nobody else is on a TUN, and until it is over the address could not be used.
+        flags |= AddressFlags::Nodad;
+    }
+    message.attributes.push(AddressAttribute::Flags(flags));
+    if deprecated {
+        let mut lifetimes = CacheInfo::default();
+        lifetimes.ifa_preferred = 0;
+        lifetimes.ifa_valid = FOREVER;
+        message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+    }
+    message
+}
+
+/// What a message names: the address itself, not the peer's.
+pub(crate) fn local(message: &AddressMessage) -> Option<IpAddr> {
+    let mut peer = None;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => return Some(*address),
+            AddressAttribute::Address(address) => peer = Some(*address),
+            _ => {}
+        }
+    }
+    peer
+}

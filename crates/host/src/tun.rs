@@ -1,0 +1,161 @@
+//! TUN devices: opening one with its queues, and moving packets. Always multi-queue and always with a virtio-net
+//! header, with one queue and with offload off too, so that every device of ours is of one kind (decision 17 of the
+//! design). Addresses and routes are netlink's.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use mrvpn_netplan::{DeviceSpec, HostError, Queue, QueueCapabilities, QueueError};
+use mrvpn_router::Offload;
+use rustix::io::Errno;
+
+use crate::sys;
+
+pub(crate) mod virtio; // the header in front of each packet
+
+const DRIVER: &str = "/dev/net/tun";
+/// A device of this kind and no other.
+const FLAGS: libc::c_int = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE | libc::IFF_VNET_HDR;
+/// Checksums and TCP super-packets.
+const TCP_OFFLOAD: libc::c_uint = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+/// UDP super-packets, Linux 6.2 and later.
+const UDP_OFFLOAD: libc::c_uint = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+/// Parts that one write can have at most; the kernel's own limit is 1024 (IOV_MAX).
+const MAX_PARTS: usize = 127;
+/// With this many parts or fewer the list is short.
+const FEW_PARTS: usize = 7;
+
+/// One queue of a TUN device. The device vanishes with its last queue.
+#[derive(Debug)]
+pub struct LinuxQueue {
+    file: File,
+    capabilities: QueueCapabilities,
+}
+
+/// Makes the device and opens its queues.
+///
+/// # Errors
+/// No permission, no driver, or a device of that name is there already.
+pub(crate) fn open(spec: &DeviceSpec) -> Result<Vec<LinuxQueue>, HostError> {
+    let first = queue(spec, FLAGS | libc::IFF_TUN_EXCL)?;
+    let mut queues = vec![first];
+    for _ in 1..spec.queues {
+        queues.push(queue(spec, FLAGS)?);
+    }
+    Ok(queues)
+}
+
+fn queue(spec: &DeviceSpec, flags: libc::c_int) -> Result<LinuxQueue, HostError> {
+    let file = open_driver()?;
+    let what = || format!("making the TUN device {}", spec.name);
+    sys::set_interface(file.as_fd(), &spec.name, flags).map_err(|error| refused(what(), error))?;
+    let length = virtio::LENGTH as libc::c_int;
+    sys::set_header_length(file.as_fd(), length).map_err(|error| refused(what(), error))?;
+    let capabilities = set_offload(&file, spec.offload).map_err(|error| refused(what(), error))?;
+    Ok(LinuxQueue { file, capabilities })
+}
+
+fn open_driver() -> Result<File, HostError> {
+    let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(DRIVER);
+    opened.map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            let what = format!("opening {DRIVER} (is the kernel module `tun` loaded? try `sudo modprobe tun`)");
+            return HostError::System { what, source: error };
+        }
+        refused(format!("opening {DRIVER}"), error)
+    })
+}
+
+fn refused(what: String, error: io::Error) -> HostError {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => HostError::NotPermitted { what },
+        // Taken by name (IFF_TUN_EXCL), or of another kind than ours.
+        Some(libc::EBUSY | libc::EEXIST) => HostError::Taken { what },
+        _ => HostError::System { what, source: error },
+    }
+}
+
+/// Asks for as much as the kernel gives: everything, else without UDP super-packets.
+fn set_offload(file: &File, wanted: bool) -> io::Result<QueueCapabilities> {
+    if !wanted {
+        sys::set_offload(file.as_fd(), 0)?;
+        return Ok(QueueCapabilities::default());
+    }
+    let uso = sys::set_offload(file.as_fd(), TCP_OFFLOAD | UDP_OFFLOAD).is_ok();
+    if !uso {
+        sys::set_offload(file.as_fd(), TCP_OFFLOAD)?;
+    }
+    Ok(QueueCapabilities { checksum: true, tso: true, uso })
+}
+
+impl Queue for LinuxQueue {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, Offload)>, QueueError> {
+        loop {
+            let mut header = [0; virtio::LENGTH];
+            let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
+            let length = match rustix::io::readv(&self.file, &mut parts) {
+                Ok(length) => length,
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(ended(error)),
+            };
+            // A kind of super-packet that was never asked for, or less than a header, cannot come; it is passed over.
+            if let (Some(packet), Some(offload)) = (length.checked_sub(virtio::LENGTH), virtio::parse(&header)) {
+                return Ok(Some((packet, offload)));
+            }
+        }
+    }
+
+    fn write(&mut self, offload: Offload, parts: &[&[u8]]) -> Result<bool, QueueError> {
+        let header = virtio::emit(&offload);
+        if parts.len() <= FEW_PARTS {
+            self.write_list(&header, parts, &mut [IoSlice::new(&[]); FEW_PARTS + 1])
+        } else {
+            self.write_list(&header, parts, &mut [IoSlice::new(&[]); MAX_PARTS + 1])
+        }
+    }
+
+    fn capabilities(&self) -> QueueCapabilities {
+        self.capabilities
+    }
+}
+
+impl LinuxQueue {
+    fn write_list<'a>(
+        &self,
+        header: &'a [u8; virtio::LENGTH],
+        parts: &[&'a [u8]],
+        list: &mut [IoSlice<'a>],
+    ) -> Result<bool, QueueError> {
+        let Some(list) = list.get_mut(..=parts.len()) else {
+            let what = format!("a packet in more than {MAX_PARTS} parts");
+            return Err(QueueError::System(io::Error::new(io::ErrorKind::InvalidInput, what)));
+        };
+        let bytes = std::iter::once(header.as_slice()).chain(parts.iter().copied());
+        for (slot, bytes) in list.iter_mut().zip(bytes) {
+            *slot = IoSlice::new(bytes);
+        }
+        loop {
+            match rustix::io::writev(&self.file, list) {
+                Ok(_) => return Ok(true),
+                Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => return Ok(false),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(ended(error)),
+            }
+        }
+    }
+}
+
+/// After its deletion a device answers EBADFD.
+fn ended(error: Errno) -> QueueError {
+    if error == Errno::BADFD { QueueError::Gone } else { QueueError::System(error.into()) }
+}
+
+impl AsFd for LinuxQueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
