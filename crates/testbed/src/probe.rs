@@ -113,6 +113,14 @@ impl Background {
         Self::start(netns, "stream", &with_from(&["--to", &to, "--ms", &ms], from), scratch)
     }
 
+    /// `flows` UDP flows at once for `time`, each asking twice a second.
+    #[must_use]
+    #[track_caller]
+    pub fn flows(netns: &Netns, to: &str, flows: u32, time: Duration, scratch: &Scratch) -> Self {
+        let (to, flows, ms) = (service(to), flows.to_string(), time.as_millis().to_string());
+        Self::start(netns, "flows", &["--to", &to, "--flows", &flows, "--ms", &ms], scratch)
+    }
+
     /// Waits for its end and reads its answer.
     ///
     /// # Panics

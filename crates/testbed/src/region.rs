@@ -5,7 +5,7 @@
 pub const SERVICE_PORT: u16 = 7000;
 
 /// Addresses at which each region answers, and "internet" too: who answers proves the way that was taken.
-pub const PUBLIC: [&str; 2] = ["203.0.113.10", "198.51.100.10"];
+pub const PUBLIC: [&str; 3] = ["203.0.113.10", "198.51.100.10", "203.0.113.20"];
 
 /// An address that "internet" alone has and that nothing ever claims but a default.
 pub const UNCLAIMED: &str = "203.0.113.77";

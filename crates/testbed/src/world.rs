@@ -158,6 +158,17 @@ impl World {
         REGIONS.into_iter().map(argument).collect()
     }
 
+    /// Writes a `mrvpn.toml` with all three tunnels, in the order of the file, and `more` lines; the words for `mrvpn up`.
+    #[must_use]
+    #[track_caller]
+    pub fn write_config(&self, more: &str) -> Vec<String> {
+        let _ = self.write_profiles();
+        let tunnel = |region: Region| format!("[[tunnel]]\nname = \"{0}\"\nprofile = \"{0}.ovpn\"\n", region.name);
+        let text: String = REGIONS.into_iter().map(tunnel).collect();
+        let path = self.scratch.write("mrvpn.toml", &(text + more));
+        vec![String::from("-c"), path.display().to_string()]
+    }
+
     /// What a region's tunnel and port have seen.
     #[must_use]
     #[track_caller]
@@ -189,7 +200,8 @@ impl World {
             "addr add {ROUTER}/24 dev lan
              addr add 2001:db8:1::1/64 dev lan
              route add 192.168.50.0/24 via {CLIENT}
-             addr add 2001:db8:99::10/128 dev lo"
+             addr add 2001:db8:99::10/128 dev lo
+             route add blackhole {NOBODY}/32"
         ));
         self.client.etc("resolv.conf", &format!("nameserver {ROUTER}\noptions timeout:1 attempts:2\n"));
         self.client.etc("hosts", "127.0.0.1 localhost\n");
@@ -215,7 +227,7 @@ impl World {
     #[track_caller]
     fn answer_everywhere(&mut self) {
         for region in REGIONS {
-            let addresses = [PUBLIC[0], PUBLIC[1], region.inner];
+            let addresses = [&PUBLIC[..], &[region.inner]].concat();
             for address in PUBLIC {
                 self.region(region).ip(&format!("addr add {address}/32 dev lo"));
             }

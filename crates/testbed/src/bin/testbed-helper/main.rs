@@ -5,6 +5,7 @@
 mod arguments; // `--key value` pairs
 mod ask; // one question by TCP or UDP
 mod dns; // the name server
+mod flows; // a thousand flows at once
 mod pattern; // bytes that both sides can make and compare
 mod probe; // many questions a second, and the longest silence
 mod scan; // what answers where nothing should
@@ -35,6 +36,7 @@ fn run(command: &str, arguments: &Arguments) -> Result<(), String> {
         "ask" => say(&ask::run(arguments)?),
         "probe" => say(&probe::run(arguments)?),
         "transfer" => say(&transfer::run(arguments)?),
+        "flows" => say(&flows::run(arguments)?),
         "stream" => say(&stream::run(arguments)?),
         "scan" => say(&scan::run(arguments)?),
         "send" => say(&scan::send(arguments)?),
