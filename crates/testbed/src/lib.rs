@@ -4,6 +4,7 @@
 
 mod command; // run a program to its end
 mod counters; // packets counted by the kernel where they pass
+mod cpu; // what a process has cost
 mod host_snapshot; // before and after
 pub mod mrvpn; // the program under test
 mod netns; // one network namespace
@@ -18,6 +19,7 @@ pub mod stock_client; // Debian's client
 mod world; // all of it joined
 
 pub use counters::Counters;
+pub use cpu::cpu_time;
 pub use host_snapshot::HostSnapshot;
 pub use mrvpn::Mrvpn;
 pub use netns::Netns;
