@@ -105,7 +105,8 @@ fn three_tunnels(rp_filter: u8) -> (World, Mrvpn) {
 }
 
 fn bind(region: Region) -> &'static str {
-    ["198.18.1.1", "198.18.1.2", "198.18.1.3"][REGIONS.iter().position(|known| *known == region).unwrap()]
+    ["198.18.1.1", "198.18.1.2", "198.18.1.3"]
+        [REGIONS.iter().position(|known| *known == region).expect("one of the three")]
 }
 
 fn words(value: &Value) -> BTreeSet<String> {

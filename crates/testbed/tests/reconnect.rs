@@ -114,5 +114,6 @@ fn is_refused(answer: &Answer) -> bool {
 }
 
 fn unix_ms() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
+    u64::try_from(now.as_millis()).expect("milliseconds fit for half a billion years")
 }
