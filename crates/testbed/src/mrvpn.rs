@@ -195,7 +195,12 @@ pub fn tunnel(status: &Value, name: &str) -> Value {
 }
 
 /// The program: `MRVPN_BIN`, else the one that cargo built beside the tests.
-fn program() -> PathBuf {
+///
+/// # Panics
+/// When there is neither.
+#[must_use]
+#[track_caller]
+pub fn program() -> PathBuf {
     env::var_os("MRVPN_BIN").map(PathBuf::from).or_else(|| beside_the_tests("mrvpn")).unwrap_or_else(|| {
         panic!("the program under test is not built: run `cargo xtask test`, or set MRVPN_BIN to its path")
     })

@@ -112,6 +112,16 @@ impl OpenvpnServer {
         self.process = None;
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap_or_else(|| panic!("the server of {} does not run", self.region.name)).pid()
+    }
+
     /// How many logins it has judged, right or wrong.
     #[must_use]
     pub fn logins(&self) -> usize {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mrvpn_testbed::{
     ACCOUNT, FR, Mrvpn, NOBODY, OPENVPN_PORT, PROTOS, ProfileText, REGIONS, ServerOptions, UK, US, World, Wrapping,
-    ask, mrvpn::tunnel,
+    ask, cpu_time, mrvpn::tunnel,
 };
 use serde_json::Value;
 
