@@ -50,7 +50,7 @@ impl DnsChoice {
             DnsPart::Addresses { taken, other_port } => {
                 let add = |address| add(&mut server.addresses, address, limits::DNS_SERVERS, TOO_MANY_SERVERS);
                 let too_many = taken.into_iter().filter_map(add).last();
-                too_many.or(other_port.then_some("a DNS server on another port than 53 is not in this version"))
+                if too_many.is_none() && other_port { Some(OTHER_PORT) } else { too_many }
             }
             DnsPart::Domains => Some("asking a server for some domains only is not in this version"),
             DnsPart::Nothing => None,
@@ -85,5 +85,6 @@ pub(crate) fn add<T: PartialEq>(list: &mut Vec<T>, more: T, limit: usize, remark
     None
 }
 
+const OTHER_PORT: &str = "a DNS server on another port than 53 is not in this version";
 pub(crate) const TOO_MANY_SERVERS: &str = "there are 8 DNS servers already, and more are not taken";
 pub(crate) const TOO_MANY_DOMAINS: &str = "there are 64 search domains already, and more are not taken";

@@ -13,6 +13,7 @@ pub mod escape; // foreign text made harmless
 pub mod limits; // the bounds on everything from outside
 pub mod name; // the name of a tunnel
 mod option; // one option that file and server share, typed
+pub mod ovpn; // .ovpn -> Profile, with a judgement of every line
 pub mod profile; // the typed profile
 pub mod pull_filter; // which pushed options are taken
 pub mod push; // PUSH_REPLY -> Assignment

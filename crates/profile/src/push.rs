@@ -34,7 +34,7 @@ pub enum Continuation {
 #[must_use]
 pub fn continuation(message: &[u8]) -> Continuation {
     let parts = message.split(|byte| *byte == b',').filter_map(|item| words(item).ok());
-    let word = parts.filter(|words| words.first().is_some_and(|name| name == CONTINUATION)).last();
+    let word = parts.filter(|words| words.first().is_some_and(|name| name == CONTINUATION)).next_back();
     match word.as_ref().and_then(|words| words.get(1)).map(String::as_str) {
         Some("2") => Continuation::More,
         Some(_) | None => Continuation::Last,
@@ -416,7 +416,7 @@ impl Keepalive {
 }
 
 /// The flags of all `redirect-gateway` options: they add up, and `!ipv4` stays said.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Redirect {
     pub(crate) offer: Option<RedirectGateway>,
     not_ipv4: bool,

@@ -179,7 +179,7 @@ impl<'a> Lines<'a> {
 }
 
 /// The next word and what follows it; `None` at the end of the line or before a comment.
-fn next_word(line: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, WordError> {
+fn next_word(line: &[u8]) -> Result<Option<Word<'_>>, WordError> {
     let line = skip_blanks(line);
     match line.split_first() {
         None | Some((b'#' | b';', _)) => Ok(None),
@@ -189,7 +189,10 @@ fn next_word(line: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, WordError> {
     }
 }
 
-fn literal(text: &[u8]) -> Result<(Vec<u8>, &[u8]), WordError> {
+/// A word and what follows it.
+type Word<'a> = (Vec<u8>, &'a [u8]);
+
+fn literal(text: &[u8]) -> Result<Word<'_>, WordError> {
     let end = text.iter().position(|byte| *byte == b'\'').ok_or(WordError::OpenQuote)?;
     let (word, rest) = text.split_at_checked(end).ok_or(WordError::OpenQuote)?;
     Ok((word.to_vec(), rest.strip_prefix(b"'").unwrap_or(rest)))
@@ -202,7 +205,7 @@ enum Closing {
     OrEnd,
 }
 
-fn escaped(text: &[u8], ends: impl Fn(u8) -> bool, closing: Closing) -> Result<(Vec<u8>, &[u8]), WordError> {
+fn escaped(text: &[u8], ends: impl Fn(u8) -> bool, closing: Closing) -> Result<Word<'_>, WordError> {
     let mut word = Vec::new();
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {

@@ -83,13 +83,13 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 
     /// The table under `key`.
-    pub(super) fn table(&self, key: &str, name: &'static str) -> Result<Option<Table<'a, 'i>>, ConfigError> {
+    pub(super) fn table(&self, key: &str, name: &'static str) -> Result<Option<Self>, ConfigError> {
         let Some(found) = self.value(key) else { return Ok(None) };
         self.as_table(&found, name).map(Some)
     }
 
     /// The array of tables under `key`; empty where there is none.
-    pub(super) fn tables(&self, key: &str, name: &'static str) -> Result<Vec<Table<'a, 'i>>, ConfigError> {
+    pub(super) fn tables(&self, key: &str, name: &'static str) -> Result<Vec<Self>, ConfigError> {
         let Some(found) = self.value(key) else { return Ok(Vec::new()) };
         let DeValue::Array(array) = found.value else { return Err(not_a_table(&found, name)) };
         array.iter().map(|item| self.as_table(&self.located(item), name)).collect()
@@ -141,9 +141,9 @@ impl<'a, 'i> Table<'a, 'i> {
         Located { value: value.get_ref(), line: self.lines.line(value.span().start) }
     }
 
-    fn as_table(&self, found: &Located<&'a DeValue<'i>>, name: &'static str) -> Result<Table<'a, 'i>, ConfigError> {
+    fn as_table(&self, found: &Located<&'a DeValue<'i>>, name: &'static str) -> Result<Self, ConfigError> {
         let DeValue::Table(map) = found.value else { return Err(not_a_table(found, name)) };
-        Ok(Table { map, lines: self.lines, name, line: found.line })
+        Ok(Self { map, lines: self.lines, name, line: found.line })
     }
 }
 

@@ -1,0 +1,161 @@
+//! What became of each line of a file. Lists only; who decides is `draft.rs` and its parts.
+
+use std::fmt;
+
+use crate::escape::escape;
+
+/// The judgement of a whole file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Directives that are acted upon.
+    pub used: Vec<Noted>,
+    /// Directives that are not, with what holds instead.
+    pub ignored: Vec<Noted>,
+    /// Directives because of which the profile cannot be used.
+    pub refused: Vec<Noted>,
+    /// What the user should know though the profile is used.
+    pub warnings: Vec<String>,
+}
+
+/// A directive and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// Line in the file, from 1; 0 where something is missing in the file as a whole.
+    pub line: u32,
+    /// The directive, escaped.
+    pub directive: String,
+    /// Why; may be empty for a used one.
+    pub why: String,
+    /// What to do; empty unless refused.
+    pub hint: String,
+}
+
+impl Judgement {
+    pub(super) fn refuse(&mut self, line: u32, directive: &str, why: &str, hint: &str) {
+        self.refused.push(noted(line, directive, why, hint));
+    }
+
+    pub(super) fn ignore(&mut self, line: u32, directive: &str, why: &str) {
+        self.ignored.push(noted(line, directive, why, ""));
+    }
+
+    /// Enters the fate of one directive.
+    pub(super) fn enter(&mut self, line: u32, directive: &str, fate: Fate) {
+        match fate {
+            Fate::Used => self.used.push(noted(line, directive, "", "")),
+            Fate::UsedBut(why) => {
+                self.warnings.push(format!("line {line}: {}: {why}", escape(directive.as_bytes())));
+                self.used.push(noted(line, directive, &why, ""));
+            }
+            Fate::Ignored(why) => self.ignore(line, directive, &why),
+            Fate::Refused { why, hint } | Fate::Wrong { why, hint } => self.refuse(line, directive, &why, &hint),
+            Fate::Unknown => self.refuse(line, directive, UNKNOWN, UNKNOWN_HINT),
+        }
+    }
+}
+
+fn noted(line: u32, directive: &str, why: &str, hint: &str) -> Noted {
+    Noted { line, directive: escape(directive.as_bytes()), why: why.to_owned(), hint: hint.to_owned() }
+}
+
+/// What becomes of one directive.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Used,
+    /// Used, with something that the user should know.
+    UsedBut(String),
+    Ignored(String),
+    Refused {
+        why: String,
+        hint: String,
+    },
+    /// Its parameters are wrong: refused, unless the file says that it may be left out.
+    Wrong {
+        why: String,
+        hint: String,
+    },
+    /// No such directive: refused, unless the file says that it may be left out.
+    Unknown,
+}
+
+impl Fate {
+    pub(super) fn ignored(why: &str) -> Self {
+        Self::Ignored(why.to_owned())
+    }
+
+    pub(super) fn refused(why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Refused { why: why.into(), hint: hint.into() }
+    }
+
+    pub(super) fn wrong(why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Wrong { why: why.into(), hint: hint.into() }
+    }
+
+    /// The same where the file says that the directive may be left out (`setenv opt` and its like).
+    pub(super) fn optional(self) -> Self {
+        match self {
+            Self::Unknown => Self::ignored("unknown, and the file says that it may be left out"),
+            Self::Wrong { why, .. } => Self::Ignored(format!("{why}; the file says that it may be left out")),
+            Self::Used | Self::UsedBut(_) | Self::Ignored(_) | Self::Refused { .. } => self,
+        }
+    }
+}
+
+/// Why a profile cannot be used: the first refusal in the file, and the judgement of all of it. Always the user's or
+/// the provider's to mend.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ProfileError {
+    line: Option<u32>,
+    message: String,
+    hint: String,
+    judgement: Box<Judgement>,
+}
+
+impl ProfileError {
+    pub(super) fn of(judgement: Judgement) -> Self {
+        // A line before what is missing as a whole: it is the nearer cause.
+        let first = judgement.refused.iter().min_by_key(|noted| noted.line.wrapping_sub(1));
+        let (line, message, hint) = match first {
+            Some(first) if first.line > 0 => {
+                (Some(first.line), format!("`{}`: {}", first.directive, first.why), first.hint.clone())
+            }
+            Some(first) => (None, first.why.clone(), first.hint.clone()),
+            None => (None, String::from("the profile cannot be used"), String::new()),
+        };
+        Self { line, message, hint, judgement: Box::new(judgement) }
+    }
+
+    /// Line in the file, from 1; `None` where something is missing in the file as a whole.
+    #[must_use]
+    pub const fn line(&self) -> Option<u32> {
+        self.line
+    }
+
+    /// What is wrong, without the file and the line; text of the file is escaped.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+
+    /// What became of each line.
+    #[must_use]
+    pub const fn judgement(&self) -> &Judgement {
+        &self.judgement
+    }
+}
+
+impl fmt::Debug for ProfileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProfileError").field("line", &self.line).field("message", &self.message).finish_non_exhaustive()
+    }
+}
+
+const UNKNOWN: &str = "unknown directive";
+const UNKNOWN_HINT: &str = "correct it, remove it, or write `ignore-unknown-option` with its name in a line above";
