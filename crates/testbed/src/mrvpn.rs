@@ -12,9 +12,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
+    netns::Netns,
     probe::beside_the_tests,
     process::{Process, wait_until},
-    scratch::unique_name,
+    scratch::{Scratch, unique_name},
     world::World,
 };
 
@@ -37,12 +38,19 @@ impl Mrvpn {
     #[must_use]
     #[track_caller]
     pub fn start<S: AsRef<str>>(world: &World, arguments: &[S]) -> Self {
+        Self::start_in(&world.client, arguments, &world.scratch)
+    }
+
+    /// As [`Self::start`], in a namespace of no world.
+    #[must_use]
+    #[track_caller]
+    pub fn start_in<S: AsRef<str>>(netns: &Netns, arguments: &[S], scratch: &Scratch) -> Self {
         let instance = unique_name();
-        let mut command = world.client.command(program());
+        let mut command = netns.command(program());
         command.args(["--instance", &instance, "up"]).args(arguments.iter().map(AsRef::as_ref));
-        command.env("RUST_BACKTRACE", "1").current_dir(world.scratch.path());
-        let process = Process::start(&format!("mrvpn-{instance}"), command, world.scratch.path());
-        Self { process, instance, netns: String::from(world.client.name()) }
+        command.env("RUST_BACKTRACE", "1").current_dir(scratch.path());
+        let process = Process::start(&format!("mrvpn-{instance}"), command, scratch.path());
+        Self { process, instance, netns: String::from(netns.name()) }
     }
 
     /// Starts it and waits until each tunnel is up.
@@ -198,9 +206,8 @@ pub fn tunnel(status: &Value, name: &str) -> Value {
 ///
 /// # Panics
 /// When there is neither.
-#[must_use]
 #[track_caller]
-pub fn program() -> PathBuf {
+fn program() -> PathBuf {
     env::var_os("MRVPN_BIN").map(PathBuf::from).or_else(|| beside_the_tests("mrvpn")).unwrap_or_else(|| {
         panic!("the program under test is not built: run `cargo xtask test`, or set MRVPN_BIN to its path")
     })

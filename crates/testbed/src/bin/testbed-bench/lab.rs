@@ -3,13 +3,12 @@
 
 use std::{
     fs,
-    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
 use mrvpn_testbed::{
-    Netns, OpenvpnServer, Pki, Process, ProfileText, Scratch, ServerOptions, UK, Wrapping, cpu_time, mrvpn,
+    Mrvpn, Netns, OpenvpnServer, Pki, Process, ProfileText, Scratch, ServerOptions, UK, Wrapping, cpu_time, mrvpn,
     stock_client, unique_name, wait_until,
 };
 use serde_json::Value;
@@ -50,8 +49,30 @@ pub(crate) struct Run {
     pub(crate) foreign: f64,
 }
 
-/// A client that is up. It ends when this is dropped.
-pub(crate) struct Client(Process);
+/// A client that is up.
+pub(crate) enum Client {
+    /// Debian's.
+    Openvpn(Process),
+    /// Ours.
+    Mrvpn(Mrvpn),
+}
+
+impl Client {
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Openvpn(process) => process.pid(),
+            Self::Mrvpn(engine) => engine.pid(),
+        }
+    }
+
+    /// Ends it and leaves the namespace as it was.
+    pub(crate) fn end(self) {
+        match self {
+            Self::Openvpn(process) => drop(process),
+            Self::Mrvpn(engine) => engine.down(),
+        }
+    }
+}
 
 /// The place of the measurement. Fields are dropped in this order: programs before namespaces.
 pub(crate) struct Lab {
@@ -88,27 +109,28 @@ impl Lab {
         assert!(self.iperf.is_running(), "{}", self.iperf.log());
         let text = ProfileText::new(UK, Wrapping::None, &self.pki).text();
         let profile = self.scratch.write("uk.ovpn", &text);
-        let process = match peer {
-            Peer::Openvpn => stock_client::start(&self.client, &profile, "tun0", &self.scratch),
-            Peer::Mrvpn => start_ours(&self.client, &profile, &self.scratch),
+        let ours = [format!("uk={}", profile.display())];
+        let client = match peer {
+            Peer::Openvpn => Client::Openvpn(stock_client::start(&self.client, &profile, "tun0", &self.scratch)),
+            Peer::Mrvpn => Client::Mrvpn(Mrvpn::start_in(&self.client, &ours, &self.scratch)),
         };
-        pin(process.pid(), CORES.0);
         wait_until("a ping through the tunnel", Duration::from_secs(10), || {
             self.client.try_run("ping", &["-n", "-c", "1", "-W", "1", UK.inner]).ok()
         });
-        Client(process)
+        pin(client.pid(), CORES.0);
+        client
     }
 
     /// Runs iperf3 once through the tunnel.
     pub(crate) fn measure(&self, client: &Client, direction: Direction) -> Run {
-        let (cpu, busy, begin) = (cpu_time(client.0.pid()), all_busy(), Instant::now());
+        let (cpu, busy, begin) = (cpu_time(client.pid()), all_busy(), Instant::now());
         let (server, own) = (cpu_time(self.server.pid()), cpu_time(self.iperf.pid()));
         let mut words = vec!["-c", CORES.0, "iperf3", "--client", UK.inner, "--time", SECONDS, "--json"];
         if direction == Direction::Down {
             words.push("--reverse");
         }
         let text = self.client.run("taskset", &words);
-        let (cpu, wall) = (cpu_time(client.0.pid()) - cpu, begin.elapsed());
+        let (cpu, wall) = (cpu_time(client.pid()) - cpu, begin.elapsed());
         let report: Value = serde_json::from_str(&text).unwrap_or_default();
         let end = &report["end"];
         let bytes = end["sum_received"]["bytes"].as_f64().unwrap_or(f64::NAN);
@@ -121,14 +143,6 @@ impl Lab {
             foreign: foreign.max(0.0) / wall.as_secs_f64(),
         }
     }
-}
-
-/// Our client, in the foreground, with an instance of its own.
-fn start_ours(netns: &Netns, profile: &Path, scratch: &Scratch) -> Process {
-    let instance = unique_name();
-    let mut command = netns.command(mrvpn::program());
-    command.args(["--instance", &instance, "up", &format!("uk={}", profile.display())]);
-    Process::start("mrvpn", command, scratch.path())
 }
 
 /// Puts a process with all its threads onto one core.

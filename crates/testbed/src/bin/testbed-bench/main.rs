@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             for row in rows.iter_mut().filter(|row| row.peer == peer) {
                 row.add(lab.measure(&client, row.direction));
             }
+            client.end();
         }
     }
     let text = row::table(&rows, &lab::machine());
