@@ -8,7 +8,7 @@ use std::{
 };
 
 use mrvpn_testbed::{
-    Mrvpn, Netns, OpenvpnServer, Pki, Process, ProfileText, Scratch, ServerOptions, UK, Wrapping, cpu_time, mrvpn,
+    Mrvpn, Netns, OpenvpnServer, Pki, Process, ProfileText, Scratch, ServerOptions, UK, Wrapping, cpu_time,
     stock_client, unique_name, wait_until,
 };
 use serde_json::Value;
