@@ -1,1 +1,33 @@
-//! Skeleton.
+//! The OpenVPN client protocol without I/O, clock or randomness of its own: a [`Session`] is handed datagrams and
+//! moments and hands out datagrams, deadlines and events; a `Sealer` and an `Opener` a key then work on data packets
+//! in place. Sources: openvpn-protocol.md and the OpenVPN files named there; see docs/protocol-map.md.
+
+#![forbid(unsafe_code)]
+
+pub mod config; // what a session is told
+pub mod control; // control packets, unwrapped
+pub mod control_text; // strings of the server inside TLS
+pub mod data; // data packets: Sealer, Opener
+pub mod dropped; // why a datagram was dropped
+pub mod ids; // session id, message id, packet id, peer id
+pub mod key_block; // key material and who uses which part
+pub mod key_method; // the key exchange message
+pub mod limits; // every limit and time
+pub mod opcode; // the first byte
+pub mod options_string; // the options string of both sides
+pub mod peer_info; // what the client says of itself
+mod reader; // a cursor over foreign bytes
+pub mod reliable; // messages, acknowledgements, retransmission
+pub mod replay; // the sliding window
+pub mod session; // the state machine
+pub mod tls; // TLS behind a trait, certificates
+pub mod wrapping; // none, tls-auth, tls-crypt
+
+pub use config::SessionConfig;
+pub use data::{DataKeys, Inner, OCC_EXIT, OpenError, Opener, PING, SealError, Sealer};
+pub use dropped::Dropped;
+pub use ids::{PeerId, SessionId};
+pub use opcode::{KeyId, data_key_id, is_data};
+pub use session::{EndReason, Established, Event, Fault, Session, Stage, Timer};
+pub use tls::rustls::RustlsConnector;
+pub use tls::{Tls, TlsConnector, TlsError, TlsSetupError};
