@@ -1,0 +1,259 @@
+//! The data path, both directions, in order. Out: TUN → router → split → seal → send. Back: receive → open → router →
+//! join → TUN. Each step is one call, and each packet that does not go on has its reason counted. How a step works is
+//! in the files of [`crate::lane`], in `router` and in `proto`; when and for how long is [`Lane::turn`]'s.
+
+use std::ops::Range;
+
+use mrvpn_clock::Moment;
+use mrvpn_netplan::{Queue, QueueError};
+use mrvpn_proto::{Inner, OpenError, Sealer, data_key_id, is_data};
+use mrvpn_router::{DropReason, Inbound, Offload, Outbound, Refusal, TunnelId};
+
+use crate::lane::limits::{TURN_READ_BYTES, TURN_READS, TURN_RECEIVES};
+use crate::lane::{Berth, Lane, LaneIo, LaneReport, PacketSink, PacketWriter, Train, Turn, split};
+
+/// Out: what programs send. Reads packets until the TUN is dry or the share of a turn is used up.
+pub(crate) fn outward(lane: &mut Lane, io: &mut impl LaneIo, now: Moment, turn: &mut Turn) {
+    let mut buffer = std::mem::take(&mut lane.read);
+    let mut bytes = 0;
+    for _ in 0..TURN_READS {
+        let Some((length, offload)) = read(lane, io, &mut buffer) else { break };
+        depart(lane, io, &mut buffer[..length], &offload, now);
+        turn.read += 1;
+        bytes += length;
+        turn.busy |= bytes >= TURN_READ_BYTES || turn.read == TURN_READS;
+        if bytes >= TURN_READ_BYTES {
+            break;
+        }
+    }
+    lane.read = buffer;
+}
+
+/// One packet out: judged and translated, cut to the tunnel's size, sealed and sent.
+pub(crate) fn depart(lane: &mut Lane, io: &mut impl LaneIo, packet: &mut [u8], offload: &Offload, now: Moment) {
+    match lane.router.outbound(packet, offload, lane.attachment, now) {
+        Outbound::Forward { tunnel, limit } => {
+            let cut = split(packet, offload, usize::from(limit), &mut Departure { lane, io, tunnel, now });
+            cut.unwrap_or_else(|why| lane.count(tunnel, why.reason(), 1));
+        }
+        Outbound::Hold { tunnel, until } => hold(lane, io, packet, offload, (tunnel, until), now),
+        Outbound::Refuse { refusal, .. } => lane.refuse(io, packet, refusal, now),
+        Outbound::Drop(_) => lane.dropped = true,
+    }
+}
+
+/// Seals a train and sends it with one call.
+fn send_train(lane: &mut Lane, io: &mut impl LaneIo, index: usize, now: Moment) {
+    let train = lane.trains.train(index);
+    let (tunnel, packets) = (train.tunnel(), train.count());
+    let (frames, stride) = train.frames();
+    let Some(carrier) = lane.carriers.get_mut(tunnel.index()).and_then(Option::as_mut) else {
+        lane.trains.train(index).clear();
+        return lane.count(tunnel, DropReason::TunnelDown, packets);
+    };
+    let sealed = carrier.keys.sealer().seal_train(frames, stride);
+    let worn = carrier.keys.sealer().worn();
+    let sent = sealed.map(|()| io.send(tunnel, &Train::new(frames, stride)));
+    if let Ok(Ok(())) = sent {
+        carrier.counters.sent(frames.len() - packets * Sealer::HEADROOM);
+        carrier.keepalive.sent(now);
+    }
+    lane.trains.train(index).clear();
+    match sent {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            lane.count(tunnel, DropReason::SocketFull, packets);
+            lane.socket_failed(tunnel, error.kind(), now);
+        }
+        Err(_) => lane.count(tunnel, DropReason::KeyWorn, packets),
+    }
+    if worn {
+        lane.key_worn(tunnel);
+    }
+}
+
+/// Back: what a server sends. Receives until its socket is dry or the share of a turn is used up.
+pub(crate) fn inward(lane: &mut Lane, io: &mut impl LaneIo, tunnel: TunnelId, now: Moment, turn: &mut Turn) {
+    let mut batch = std::mem::take(&mut lane.receive);
+    for round in 0..TURN_RECEIVES {
+        batch.clear();
+        match io.receive(tunnel, &mut batch) {
+            Ok(count) => turn.received += count,
+            Err(error) => lane.socket_failed(tunnel, error.kind(), now),
+        }
+        let full = batch.count() == batch.offered();
+        let (storage, runs) = batch.contents();
+        let mut arrival = Arrival { queue: io.queue(), bytes: 0, refused: 0, gone: false };
+        for datagram in runs.iter().flat_map(|run| run.datagrams()) {
+            arrive(lane, storage, datagram, tunnel, &mut arrival, now);
+        }
+        lane.coalescer.flush(storage, &mut arrival);
+        let outcome = arrival.outcome();
+        note_arrival(lane, tunnel, outcome);
+        if !full {
+            break;
+        }
+        turn.busy |= round + 1 == TURN_RECEIVES;
+    }
+    lane.receive = batch;
+}
+
+/// One datagram back: opened, judged and translated, joined with its flow, written.
+fn arrive(
+    lane: &mut Lane,
+    storage: &mut [u8],
+    datagram: Range<usize>,
+    tunnel: TunnelId,
+    arrival: &mut Arrival<'_, impl Queue>,
+    now: Moment,
+) {
+    let Some(packet) = open(lane, storage, datagram, tunnel, now) else { return };
+    match lane.router.inbound(tunnel, &mut storage[packet.clone()], now) {
+        Inbound::Forward { .. } => lane.coalescer.offer(storage, packet, arrival),
+        Inbound::Drop(_) => lane.dropped = true,
+    }
+}
+
+/// The packet within a datagram. Control datagrams go to the session, pings and messages about the connection end
+/// here, as does what does not authenticate: nothing of that is ever answered.
+fn open(
+    lane: &mut Lane,
+    storage: &mut [u8],
+    datagram: Range<usize>,
+    tunnel: TunnelId,
+    now: Moment,
+) -> Option<Range<usize>> {
+    let bytes = &mut storage[datagram.clone()];
+    let Some(first) = bytes.first().copied() else { return drop_one(lane, tunnel, DropReason::Malformed) };
+    if !is_data(first) {
+        let taken = lane.reports.control(tunnel, bytes);
+        return if taken { None } else { drop_one(lane, tunnel, DropReason::ControlFull) };
+    }
+    let carrier = lane.carriers.get_mut(tunnel.index()).and_then(Option::as_mut);
+    let opener = data_key_id(first).and_then(|key_id| carrier?.keys.opener(key_id));
+    let Some(opener) = opener else { return drop_one(lane, tunnel, DropReason::UnknownKey) };
+    let opened = match opener.open(bytes, now) {
+        Ok(packet) => (Inner::of(packet), packet.len()),
+        Err(error) => return drop_one(lane, tunnel, reason(error)),
+    };
+    if let Some(carrier) = lane.carrier(tunnel) {
+        carrier.counters.heard(now);
+    }
+    match opened {
+        // The packet is the end of its datagram: header and tag stand in front of it.
+        (Inner::Packet, length) => Some(datagram.end - length..datagram.end),
+        (Inner::OccExit, _) => {
+            lane.reports.push(LaneReport::PeerExit { tunnel });
+            None
+        }
+        (Inner::Ping | Inner::Occ, _) => None,
+    }
+}
+
+/// Sends off every train that has packets.
+pub(crate) fn send_trains(lane: &mut Lane, io: &mut impl LaneIo, now: Moment) {
+    while let Some(index) = lane.trains.oldest() {
+        send_train(lane, io, index, now);
+    }
+}
+
+fn read(lane: &mut Lane, io: &mut impl LaneIo, buffer: &mut [u8]) -> Option<(usize, Offload)> {
+    match io.queue().read(buffer) {
+        Ok(packet) => packet,
+        Err(QueueError::Gone) => {
+            lane.lose_queue();
+            None
+        }
+        // The device is down for a moment, or a signal came: what is there is read at the next turn.
+        Err(QueueError::System(_)) => None,
+    }
+}
+
+/// The tunnel is not up yet: the packet waits, if there is room.
+fn hold(
+    lane: &mut Lane,
+    io: &mut impl LaneIo,
+    packet: &[u8],
+    offload: &Offload,
+    (tunnel, until): (Option<TunnelId>, Moment),
+    now: Moment,
+) {
+    if !lane.holds.keep(tunnel, packet, *offload, until) {
+        lane.router.count(tunnel, DropReason::HoldFull);
+        lane.refuse(io, packet, Refusal::Denied(DropReason::HoldFull), now);
+    }
+}
+
+fn drop_one<T>(lane: &mut Lane, tunnel: TunnelId, reason: DropReason) -> Option<T> {
+    lane.count(tunnel, reason, 1);
+    None
+}
+
+const fn reason(error: OpenError) -> DropReason {
+    match error {
+        OpenError::Short | OpenError::Empty => DropReason::Malformed,
+        OpenError::Forged => DropReason::Forged,
+        OpenError::Replayed => DropReason::Replayed,
+        OpenError::Worn => DropReason::KeyWorn,
+    }
+}
+
+fn note_arrival(lane: &mut Lane, tunnel: TunnelId, (bytes, refused, gone): (usize, usize, bool)) {
+    if let Some(carrier) = lane.carrier(tunnel) {
+        carrier.counters.received(bytes);
+    }
+    if refused > 0 {
+        lane.count(tunnel, DropReason::InterfaceFull, refused);
+    }
+    if gone {
+        lane.lose_queue();
+    }
+}
+
+/// Gives room for packets behind the headroom of their frames, and sends trains as they fill.
+struct Departure<'a, Io> {
+    lane: &'a mut Lane,
+    io: &'a mut Io,
+    tunnel: TunnelId,
+    now: Moment,
+}
+
+impl<Io: LaneIo> PacketSink for Departure<'_, Io> {
+    fn room(&mut self, length: usize) -> &mut [u8] {
+        let frame = Sealer::HEADROOM + length;
+        let index = loop {
+            match self.lane.trains.berth(self.tunnel, frame) {
+                Berth::On(index) => break index,
+                Berth::After(index) => send_train(self.lane, self.io, index, self.now),
+            }
+        };
+        &mut self.lane.trains.append(index, self.tunnel, frame)[Sealer::HEADROOM..]
+    }
+}
+
+/// Writes to the interface and notes what it did not take.
+struct Arrival<'a, Q> {
+    queue: &'a mut Q,
+    bytes: usize,
+    refused: usize,
+    gone: bool,
+}
+
+impl<Q: Queue> Arrival<'_, Q> {
+    const fn outcome(&self) -> (usize, usize, bool) {
+        (self.bytes, self.refused, self.gone)
+    }
+}
+
+impl<Q: Queue> PacketWriter for Arrival<'_, Q> {
+    fn write(&mut self, offload: Offload, parts: &[&[u8]]) {
+        match self.queue.write(offload, parts) {
+            Ok(true) => self.bytes += parts.iter().map(|part| part.len()).sum::<usize>(),
+            Ok(false) | Err(QueueError::System(_)) => self.refused += parts.len(),
+            Err(QueueError::Gone) => {
+                self.refused += parts.len();
+                self.gone = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! A lane: the data path of one thread as a value. It owns the router, the keys and keepalive timers of its tunnels and
+//! all buffers; it decides everything about a packet and moves none itself: that is its [`LaneIo`]'s, and the thread,
+//! the clock and the sockets are in `driver/lane_thread.rs`. What happens to one packet, both ways, is in
+//! [`crate::datapath`].
+
+mod carrier; // what it takes to carry one tunnel
+mod checksum; // checksums of what is cut or joined
+mod coalesce; // segments from a server become super-packets
+mod command; // what a lane is told and reports
+mod counters; // what was carried and dropped
+mod hold; // packets that wait for their tunnel
+mod io; // queue and sockets as a trait
+mod keepalive; // when a ping is due
+mod keys; // two key slots
+mod layout; // where headers end
+pub mod limits; // bounds of buffers and queues
+mod receive; // where received datagrams lie
+mod reports; // reports on their way out
+#[cfg(test)]
+mod sample; // packets for tests
+mod split; // super-packets become packets
+mod train; // datagrams that leave together
+
+pub use command::{LaneCommand, LaneReport};
+pub use counters::{Counters, TunnelCounters};
+pub use io::LaneIo;
+pub use receive::ReceiveBatch;
+pub use train::Train;
+
+pub(crate) use carrier::Carrier;
+pub(crate) use coalesce::{Coalescer, PacketWriter};
+pub(crate) use split::{PacketSink, split};
+pub(crate) use train::{Berth, Trains};
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use mrvpn_clock::Moment;
+use mrvpn_netplan::Queue;
+use mrvpn_proto::{DataKeys, OCC_EXIT, PING, Sealer};
+use mrvpn_router::limits::REFUSAL_BUFFER;
+use mrvpn_router::{Attachment, DropReason, Offload, Policy, Refusal, Router, TunnelId, TunnelState};
+
+use crate::datapath;
+use counters::Published;
+use hold::Holds;
+use reports::Reports;
+
+/// The data path of one attachment.
+///
+/// [`Lane::handle`] takes commands in, [`Lane::turn`] moves packets, [`Lane::poll_report`] and [`Lane::poll_timeout`]
+/// give out what is to be known. After a turn that was not busy, `poll_timeout` is later than its `now`.
+pub struct Lane {
+    pub(crate) router: Router,
+    pub(crate) attachment: Attachment,
+    pub(crate) carriers: Vec<Option<Carrier>>,
+    pub(crate) trains: Trains,
+    pub(crate) coalescer: Coalescer,
+    pub(crate) holds: Holds,
+    pub(crate) reports: Reports,
+    /// Where packets of the TUN are read to; away while one is judged.
+    pub(crate) read: Box<[u8]>,
+    /// Where datagrams are received to; away while they are judged.
+    pub(crate) receive: ReceiveBatch,
+    answer: Box<[u8]>,
+    outbox: VecDeque<(TunnelId, Vec<u8>)>,
+    ready: Vec<TunnelId>,
+    counters: Arc<Counters>,
+    published: Published,
+    /// Something was dropped since the counters were brought up to date.
+    pub(crate) dropped: bool,
+    /// Packets that wait are to be judged anew, whatever the time.
+    present: bool,
+    /// No ping is due before this moment.
+    next_ping: Option<Moment>,
+    queue_gone: bool,
+}
+
+/// What a turn found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The share of a turn was used up before everything was dry: the next turn should follow at once.
+    pub busy: bool,
+    /// Packets read from the TUN.
+    pub read: usize,
+    /// Datagrams, or joined runs of them, received from servers.
+    pub received: usize,
+}
+
+impl Lane {
+    /// A lane without tunnels that judges packets of `attachment` by `policy`. `seed` makes ports unguessable and must
+    /// not be known to anyone else.
+    #[must_use]
+    pub fn new(seed: [u8; 32], policy: Arc<Policy>, attachment: Attachment) -> Self {
+        Self {
+            router: Router::new(seed, policy),
+            attachment,
+            carriers: Vec::new(),
+            trains: Trains::new(),
+            coalescer: Coalescer::new(),
+            holds: Holds::default(),
+            reports: Reports::default(),
+            read: vec![0; limits::READ_BYTES].into_boxed_slice(),
+            receive: ReceiveBatch::new(),
+            answer: vec![0; REFUSAL_BUFFER].into_boxed_slice(),
+            outbox: VecDeque::new(),
+            ready: Vec::new(),
+            counters: Arc::default(),
+            published: Published::default(),
+            dropped: false,
+            present: false,
+            next_ping: None,
+            queue_gone: false,
+        }
+    }
+
+    /// What this lane counts; it is brought up to date at the end of each turn.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Takes one command. What it makes the lane send leaves at the next turn.
+    pub fn handle(&mut self, command: LaneCommand, now: Moment) {
+        match command {
+            LaneCommand::Policy(policy) => {
+                self.router.set_policy(policy);
+                self.present = true;
+            }
+            LaneCommand::Adopt { tunnel, keys, ping } => {
+                self.adopt(tunnel, Carrier::new(keys, ping, self.counters.tunnel(tunnel), now))
+            }
+            LaneCommand::Install { tunnel, keys } => self.install(tunnel, keys),
+            LaneCommand::Retire { tunnel, key_id } => {
+                if let Some(carrier) = self.carrier(tunnel) {
+                    carrier.keys.retire(key_id);
+                }
+            }
+            LaneCommand::Control { tunnel, datagram } => self.post(tunnel, datagram),
+            LaneCommand::ExitNotify { tunnel } => self.post_sealed(tunnel, &OCC_EXIT),
+            LaneCommand::Release { tunnel } => {
+                if let Some(place) = self.carriers.get_mut(tunnel.index()) {
+                    *place = None;
+                }
+            }
+        }
+    }
+
+    /// One round: what the session sends, packets that waited, both directions of what `io` has, pings. Each source has
+    /// its share and no more, so that none starves.
+    pub fn turn(&mut self, io: &mut impl LaneIo, now: Moment) -> Turn {
+        let mut turn = Turn::default();
+        self.coalescer.adapt(io.queue().capabilities());
+        self.send_outbox(io, now);
+        self.present_held(io, now);
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        let queue_ready = io.ready(&mut ready);
+        for tunnel in &ready {
+            datapath::inward(self, io, *tunnel, now, &mut turn);
+        }
+        // What went in is often answered at once: acknowledgements of TCP are there before the thread could sleep.
+        if (queue_ready || turn.received > 0) && !self.queue_gone {
+            datapath::outward(self, io, now, &mut turn);
+        }
+        self.ready = ready;
+        datapath::send_trains(self, io, now);
+        self.send_pings(io, now);
+        self.pass_time(&mut turn, now);
+        self.publish();
+        turn
+    }
+
+    /// When the next turn is due even if nothing comes: a ping, the end of a wait, the end of a flow.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        [self.next_ping, self.holds.poll_timeout(), self.router.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// What the control side should know next.
+    pub fn poll_report(&mut self) -> Option<LaneReport> {
+        self.reports.poll()
+    }
+
+    pub(crate) fn carrier(&mut self, tunnel: TunnelId) -> Option<&mut Carrier> {
+        self.carriers.get_mut(tunnel.index())?.as_mut()
+    }
+
+    /// Counts packets of a tunnel that the lane itself does not forward.
+    pub(crate) fn count(&mut self, tunnel: TunnelId, reason: DropReason, packets: usize) {
+        self.dropped = true;
+        for _ in 0..packets {
+            self.router.count(Some(tunnel), reason);
+        }
+    }
+
+    /// Writes the router's answer to a refused packet to the interface.
+    pub(crate) fn refuse(&mut self, io: &mut impl LaneIo, packet: &[u8], refusal: Refusal, now: Moment) {
+        self.dropped = true;
+        let Some(length) = self.router.refuse(packet, refusal, now, &mut self.answer) else { return };
+        // An answer that the interface does not take is lost, as any answer may be: the app asks again.
+        let _ = io.queue().write(Offload::NONE, &[&self.answer[..length]]);
+    }
+
+    /// The TUN does not exist any more.
+    pub(crate) fn lose_queue(&mut self) {
+        self.queue_gone = true;
+        self.reports.push(LaneReport::QueueGone);
+    }
+
+    /// A socket failed: reported at most twice a second.
+    pub(crate) fn socket_failed(&mut self, tunnel: TunnelId, error: ErrorKind, now: Moment) {
+        if self.carrier(tunnel).is_some_and(|carrier| carrier.may_report_error(now)) {
+            self.reports.push(LaneReport::SocketError { tunnel, error });
+        }
+    }
+
+    fn adopt(&mut self, tunnel: TunnelId, carrier: Carrier) {
+        let due = carrier.keepalive.due();
+        self.next_ping = self.next_ping.into_iter().chain(due).min();
+        if self.carriers.len() <= tunnel.index() {
+            self.carriers.resize_with(tunnel.index() + 1, || None);
+        }
+        self.carriers[tunnel.index()] = Some(carrier);
+        self.present = true;
+    }
+
+    fn install(&mut self, tunnel: TunnelId, keys: Box<DataKeys>) {
+        if let Some(carrier) = self.carrier(tunnel) {
+            carrier.keys.install(keys);
+            carrier.worn_reported = false;
+        }
+    }
+
+    /// Queues a datagram for the next turn. A full queue drops it: the session sends it again.
+    fn post(&mut self, tunnel: TunnelId, datagram: Vec<u8>) {
+        if self.outbox.len() < limits::OUTBOX {
+            self.outbox.push_back((tunnel, datagram));
+        } else {
+            self.count(tunnel, DropReason::ControlFull, 1);
+        }
+    }
+
+    /// Queues a message within the data channel for the next turn.
+    fn post_sealed(&mut self, tunnel: TunnelId, message: &[u8]) {
+        let Some(carrier) = self.carrier(tunnel) else { return };
+        let mut frame = vec![0; Sealer::HEADROOM];
+        frame.extend_from_slice(message);
+        match carrier.keys.sealer().seal(&mut frame) {
+            Ok(()) => self.post(tunnel, frame),
+            Err(_) => self.key_worn(tunnel),
+        }
+    }
+
+    /// Says once a key that it must be replaced.
+    pub(crate) fn key_worn(&mut self, tunnel: TunnelId) {
+        let Some(carrier) = self.carrier(tunnel) else { return };
+        if !std::mem::replace(&mut carrier.worn_reported, true) {
+            self.reports.push(LaneReport::KeyWorn { tunnel });
+        }
+    }
+
+    fn send_outbox(&mut self, io: &mut impl LaneIo, now: Moment) {
+        while let Some((tunnel, datagram)) = self.outbox.pop_front() {
+            self.send_single(io, tunnel, &datagram, now);
+        }
+    }
+
+    /// Sends one datagram of the connection itself. It is no packet of anyone: when it is lost, it is sent again.
+    fn send_single(&mut self, io: &mut impl LaneIo, tunnel: TunnelId, datagram: &[u8], now: Moment) {
+        if let Err(error) = io.send(tunnel, &Train::single(datagram)) {
+            return self.socket_failed(tunnel, error.kind(), now);
+        }
+        if let Some(carrier) = self.carrier(tunnel) {
+            carrier.keepalive.sent(now);
+        }
+    }
+
+    /// Judges again what waits: all of it after a change, else what has waited long enough.
+    fn present_held(&mut self, io: &mut impl LaneIo, now: Moment) {
+        let all = std::mem::take(&mut self.present);
+        if !all && self.holds.poll_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        let (router, carriers) = (&self.router, &self.carriers);
+        // The policy may say that a tunnel is up a moment before its keys are here.
+        let half_up = |tunnel: Option<TunnelId>| {
+            tunnel.is_some_and(|tunnel| {
+                let up = router.policy().tunnel(tunnel).is_some_and(|view| view.state == TunnelState::Up);
+                up && carriers.get(tunnel.index()).is_none_or(Option::is_none)
+            })
+        };
+        for mut held in self.holds.take(now, |tunnel| all && !half_up(tunnel)) {
+            datapath::depart(self, io, &mut held.packet, &held.offload, now);
+        }
+    }
+
+    fn send_pings(&mut self, io: &mut impl LaneIo, now: Moment) {
+        if self.next_ping.is_none_or(|due| due > now) {
+            return;
+        }
+        for index in 0..self.carriers.len() {
+            let tunnel = TunnelId::new(u16::try_from(index).unwrap_or(u16::MAX));
+            if self.carrier(tunnel).is_some_and(|carrier| carrier.keepalive.due().is_some_and(|due| due <= now)) {
+                self.ping(io, tunnel, now);
+            }
+        }
+        self.next_ping = self.carriers.iter().flatten().filter_map(|carrier| carrier.keepalive.due()).min();
+    }
+
+    /// Sends a ping. The next is due one interval later even if the socket does not take this one.
+    fn ping(&mut self, io: &mut impl LaneIo, tunnel: TunnelId, now: Moment) {
+        let Some(carrier) = self.carrier(tunnel) else { return };
+        carrier.keepalive.sent(now);
+        let mut frame = [0; Sealer::HEADROOM + PING.len()];
+        frame[Sealer::HEADROOM..].copy_from_slice(&PING);
+        match carrier.keys.sealer().seal(&mut frame) {
+            Ok(()) => self.send_single(io, tunnel, &frame, now),
+            Err(_) => self.key_worn(tunnel),
+        }
+    }
+
+    fn pass_time(&mut self, turn: &mut Turn, now: Moment) {
+        if self.router.poll_timeout().is_some_and(|due| due <= now) {
+            self.router.handle_timeout(now);
+            // The router does a bounded share of its work at a time.
+            turn.busy |= self.router.poll_timeout().is_some_and(|due| due <= now);
+        }
+    }
+
+    /// Brings the shared counters of drops up to date.
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.dropped) {
+            let tunnels = self.router.policy().tunnels().len();
+            self.published.update(self.router.drops(), tunnels, &self.counters);
+        }
+    }
+}

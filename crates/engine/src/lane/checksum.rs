@@ -1,0 +1,31 @@
+//! Checksums of packets that are cut or joined, made anew with the router's sums. Changing a field of a packet that
+//! stays whole is not here: that is the router's, incrementally.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)
+)]
+
+use mrvpn_router::packet::checksum::Sum;
+
+use super::layout::set_field16;
+
+/// The sum over the pseudo-header of a transport message of `length` bytes in the IPv4 packet `packet` (RFC 9293
+/// section 3.1).
+pub(crate) fn pseudo_header(packet: &[u8], protocol: u8, length: u16) -> Sum {
+    Sum::of(packet.get(12..20).unwrap_or_default()).word(u16::from(protocol)).word(length)
+}
+
+/// Writes the header checksum of an IPv4 header of `length` bytes at the beginning of `packet`.
+pub(crate) fn fill_ipv4_header(packet: &mut [u8], length: usize) {
+    set_field16(packet, 10, 0);
+    let checksum = Sum::of(packet.get(..length).unwrap_or_default()).checksum();
+    set_field16(packet, 10, checksum);
+}
+
+/// Whether the transport checksum of an IPv4 packet whose transport header begins at `start` is right.
+pub(crate) fn transport_is_right(packet: &[u8], start: usize, protocol: u8) -> bool {
+    let Some(message) = packet.get(start..) else { return false };
+    let Ok(length) = u16::try_from(message.len()) else { return false };
+    pseudo_header(packet, protocol, length).and(Sum::of(message)).fold() == 0xffff
+}

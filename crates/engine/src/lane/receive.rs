@@ -1,0 +1,141 @@
+//! Where received datagrams lie: one storage, filled by a few receive calls' worth of slots, opened and translated in
+//! place. It neither receives nor opens; the [`super::LaneIo`] fills it and `datapath.rs` empties it.
+
+use std::ops::Range;
+
+use super::limits::{RECEIVE_BYTES, RECEIVE_SLOTS, RECEIVE_SLOTS_JOINED};
+
+/// Bytes from one slot to the next. Not a power of two: short datagrams at the beginning of each slot would else all
+/// fall into the same lines of the cache.
+const PITCH: usize = RECEIVE_BYTES + 1_536;
+
+/// Room for one receive call. The default has none: it stands in while the real one is in use.
+#[derive(Debug, Default)]
+pub struct ReceiveBatch {
+    storage: Box<[u8]>,
+    runs: Vec<Run>,
+    /// Whether the kernel joined datagrams at the last call.
+    joined: bool,
+}
+
+/// One filled slot: a datagram, or several of equal length that the kernel joined (the last may be shorter).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    start: usize,
+    length: usize,
+    stride: usize,
+}
+
+impl Run {
+    /// The datagrams, as ranges of the storage.
+    pub(crate) fn datagrams(self) -> impl Iterator<Item = Range<usize>> {
+        let end = self.start + self.length;
+        let first = self.start..end.min(self.start + self.stride);
+        std::iter::successors(Some(first), move |last| {
+            (last.end < end).then(|| last.end..end.min(last.end + self.stride))
+        })
+    }
+}
+
+impl ReceiveBatch {
+    pub(crate) fn new() -> Self {
+        let storage = vec![0; PITCH * RECEIVE_SLOTS].into_boxed_slice();
+        Self { storage, runs: Vec::with_capacity(RECEIVE_SLOTS), joined: false }
+    }
+
+    /// The slots to be filled, in order, each [`RECEIVE_BYTES`] long.
+    pub fn slots(&mut self) -> impl ExactSizeIterator<Item = &mut [u8]> {
+        let offered = self.offered();
+        self.storage.chunks_exact_mut(PITCH).take(offered).map(|slot| &mut slot[..RECEIVE_BYTES])
+    }
+
+    /// How many slots there are: fewer while the kernel joins datagrams, for the cache's sake.
+    #[must_use]
+    pub const fn offered(&self) -> usize {
+        if self.joined { RECEIVE_SLOTS_JOINED } else { RECEIVE_SLOTS }
+    }
+
+    /// Says that the next slot holds `length` bytes: datagrams of `stride` bytes each. What does not fit a slot is cut.
+    pub fn filled(&mut self, length: usize, stride: usize) {
+        let start = self.runs.len() * PITCH;
+        let length = length.min(RECEIVE_BYTES);
+        self.runs.push(Run { start, length, stride: if stride == 0 { length.max(1) } else { stride } });
+    }
+
+    /// Copies one datagram into the next slot; `false` when all slots are filled. For an I/O that has its datagrams
+    /// already.
+    pub fn push(&mut self, datagram: &[u8]) -> bool {
+        let next = self.runs.len();
+        let Some(slot) = self.slots().nth(next).and_then(|slot| slot.get_mut(..datagram.len())) else { return false };
+        slot.copy_from_slice(datagram);
+        self.filled(datagram.len(), datagram.len());
+        true
+    }
+
+    /// Empties all slots for the next call, and remembers how the last one went.
+    pub(crate) fn clear(&mut self) {
+        if !self.runs.is_empty() {
+            self.joined = self.runs.iter().any(|run| run.length > run.stride);
+        }
+        self.runs.clear();
+    }
+
+    /// The storage and what it holds.
+    pub(crate) fn contents(&mut self) -> (&mut [u8], &[Run]) {
+        (&mut self.storage, &self.runs)
+    }
+
+    /// How many slots are filled.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.runs.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(batch: &mut ReceiveBatch) -> Vec<usize> {
+        let (_, runs) = batch.contents();
+        runs.iter().flat_map(|run| run.datagrams()).map(|range| range.len()).collect()
+    }
+
+    #[test]
+    fn a_joined_run_is_taken_apart() {
+        let mut batch = ReceiveBatch::new();
+        batch.filled(2500, 1000);
+        batch.filled(40, 40);
+        batch.filled(2000, 1000);
+        assert_eq!(lengths(&mut batch), [1000, 1000, 500, 40, 1000, 1000]);
+    }
+
+    #[test]
+    fn an_empty_datagram_is_one_datagram() {
+        let mut batch = ReceiveBatch::new();
+        batch.filled(0, 0);
+        assert_eq!(lengths(&mut batch), [0]);
+    }
+
+    #[test]
+    fn fewer_slots_are_offered_while_the_kernel_joins() {
+        let mut batch = ReceiveBatch::new();
+        assert_eq!(batch.slots().len(), RECEIVE_SLOTS);
+        batch.filled(2000, 1000);
+        batch.clear();
+        assert_eq!(batch.slots().len(), RECEIVE_SLOTS_JOINED);
+        batch.filled(1000, 1000);
+        batch.clear();
+        assert_eq!(batch.slots().len(), RECEIVE_SLOTS);
+    }
+
+    #[test]
+    fn a_copied_datagram_lies_in_its_own_slot() {
+        let mut batch = ReceiveBatch::new();
+        while batch.push(&[u8::try_from(batch.count()).unwrap(); 9]) {}
+        assert_eq!(batch.count(), RECEIVE_SLOTS);
+        let (storage, runs) = batch.contents();
+        let firsts: Vec<u8> = runs.iter().map(|run| storage[run.datagrams().next().unwrap()][0]).collect();
+        assert_eq!(firsts, (0..u8::try_from(RECEIVE_SLOTS).unwrap()).collect::<Vec<_>>());
+    }
+}
