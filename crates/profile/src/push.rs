@@ -33,8 +33,8 @@ pub enum Continuation {
 /// Reads from one `PUSH_REPLY` whether more parts follow. Any bytes may be given.
 #[must_use]
 pub fn continuation(message: &[u8]) -> Continuation {
-    let parts = message.split(|byte| *byte == b',').filter_map(|item| words(item).ok());
-    let word = parts.filter(|words| words.first().is_some_and(|name| name == CONTINUATION)).next_back();
+    let mut parts = message.split(|byte| *byte == b',').filter_map(|item| words(item).ok());
+    let word = parts.rfind(|words| words.first().is_some_and(|name| name == CONTINUATION));
     match word.as_ref().and_then(|words| words.get(1)).map(String::as_str) {
         Some("2") => Continuation::More,
         Some(_) | None => Continuation::Last,
