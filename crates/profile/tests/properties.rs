@@ -1,0 +1,211 @@
+//! What must hold for any bytes: no panic, escaped messages, the same verdict however a text is spaced and quoted.
+
+use mrvpn_profile::ovpn::{NoFiles, parse};
+use mrvpn_profile::push::{assignment, continuation};
+use mrvpn_profile::syntax::words;
+use mrvpn_profile::{PullOptions, StaticKey, escape::escape, name::TunnelName};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const PROFILE: &str = "client\nremote a.example 1194 udp\nauth-user-pass\nroute 10.0.0.0 255.0.0.0\ncipher AES-256-GCM\n\
+    keepalive 10 60\nsetenv opt tun-mtu 1400\npull-filter ignore \"route \"\n<ca>\n-----BEGIN CERTIFICATE-----\nMAMCAQU=\n\
+    -----END CERTIFICATE-----\n</ca>\n";
+
+const PUSH: &str = "PUSH_REPLY,redirect-gateway def1 ipv6,dns server 1 address 10.8.0.1 [fd00:8::1]:5353,route 172.16.0.0 \
+    255.240.0.0 vpn_gateway 5,route-ipv6 2001:db8::/32,route-gateway 10.8.0.1,topology subnet,ping 10,ifconfig-ipv6 \
+    fd00:8::1000/64 fd00:8::1,ifconfig 10.8.0.2 255.255.255.0,peer-id 0,cipher AES-256-GCM,protocol-flags tls-ekm";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_bytes_panic_the_lexer_or_a_parser(bytes in vec(any::<u8>(), 0..2_000)) {
+        let _ = words(&bytes);
+        let _ = continuation(&bytes);
+        let _ = parse(&bytes, &mut NoFiles);
+        let _ = StaticKey::from_text(&bytes);
+        let _ = assignment(&PullOptions::default(), &[bytes.clone(), [b"PUSH_REPLY,".as_slice(), &bytes].concat()]);
+    }
+
+    #[test]
+    fn no_flipped_or_missing_byte_of_a_real_text_panics(at in 0_usize..2_000, flip: u8, text in ".{0,40}") {
+        let _ = parse(&damaged(PROFILE, at, flip), &mut NoFiles);
+        let _ = parse(&PROFILE.as_bytes()[..at % PROFILE.len()], &mut NoFiles);
+        let _ = assignment(&PullOptions::default(), &[damaged(PUSH, at, flip)]);
+        let _ = assignment(&PullOptions::default(), &[PUSH.as_bytes()[..at % PUSH.len()].to_vec()]);
+        let _ = parse(format!("{PROFILE}{text}").as_bytes(), &mut NoFiles);
+        let _ = assignment(&PullOptions::default(), &[format!("{PUSH},{text}").into_bytes()]);
+    }
+
+    #[test]
+    fn options_with_odd_parameters_never_panic(name in option_name(), parameters in vec(parameter(), 0..6)) {
+        let option = format!("{name} {}", parameters.join(" "));
+        let _ = assignment(&PullOptions::default(), &[format!("PUSH_REPLY,{option}").into_bytes()]);
+        let _ = parse(format!("{PROFILE}{option}\n").as_bytes(), &mut NoFiles);
+    }
+
+    // proves: T-33
+    #[test]
+    fn what_was_assigned_prints_and_parses_to_the_same(local: u32, bits in 8_u8..=32, net: u32, net_bits in 0_u8..=32) {
+        let mask = |bits: u8| std::net::Ipv4Addr::from_bits(u32::MAX.checked_shl(u32::from(32 - bits)).unwrap_or(0));
+        let text = format!(
+            "PUSH_REPLY,topology subnet,ifconfig {} {},route {} {}",
+            std::net::Ipv4Addr::from_bits(local), mask(bits), std::net::Ipv4Addr::from_bits(net), mask(net_bits),
+        );
+        let Ok(got) = assignment(&PullOptions::default(), &[text.into_bytes()]) else { return Ok(()) };
+        let address = got.ipv4.unwrap().address;
+        prop_assert_eq!((address.addr().to_bits(), address.prefix_len()), (local, bits));
+        prop_assert_eq!(address.to_string().parse(), Ok(address));
+        for route in got.routes {
+            prop_assert_eq!(route.net.trunc(), route.net);
+            prop_assert_eq!(route.net.to_string().parse(), Ok(route.net));
+        }
+    }
+
+    // proves: T-43
+    #[test]
+    fn another_spacing_or_quoting_gives_the_same_words(plain in vec("[a-z0-9./:!-]{1,12}", 1..10), style in vec(0_u8..4, 10)) {
+        let dressed: Vec<String> = plain.iter().zip(&style).map(|(word, style)| match style {
+            0 => word.clone(),
+            1 => format!("'{word}'"),
+            2 => format!("\"{word}\""),
+            _ => format!("  {word}  "),
+        }).collect();
+        prop_assert_eq!(words(dressed.join(" ").as_bytes()).unwrap(), plain);
+    }
+
+    // proves: T-43
+    #[test]
+    fn another_quoting_of_a_push_gives_the_same_assignment(style in vec(0_u8..4, 64)) {
+        let mut style = style.into_iter().cycle();
+        let dressed = PUSH.trim_start_matches("PUSH_REPLY,").split(',').map(|option| {
+            let dress = |word: &str| match style.next() {
+                Some(1) => format!("'{word}'"),
+                Some(2) => format!("\"{word}\""),
+                Some(3) => format!(" {word}  "),
+                _ => word.to_owned(),
+            };
+            option.split_whitespace().map(dress).collect::<Vec<_>>().join(" ")
+        });
+        let dressed = format!("PUSH_REPLY,{}", dressed.collect::<Vec<_>>().join(","));
+        let mut plain = assignment(&PullOptions::default(), &[PUSH.as_bytes().to_vec()]).unwrap();
+        let mut other = assignment(&PullOptions::default(), &[dressed.into_bytes()]).unwrap();
+        // Notes show an option as it was written.
+        plain.skipped.clear();
+        other.skipped.clear();
+        prop_assert_eq!(plain, other);
+    }
+
+    #[test]
+    fn escaped_text_is_printable_and_short(bytes in vec(any::<u8>(), 0..1_000)) {
+        let shown = escape(&bytes);
+        prop_assert!(shown.len() <= 256 && shown.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
+    }
+
+    // proves: T-55
+    #[test]
+    fn any_file_name_gives_a_name_that_may_be_written(path in "\\PC{0,60}") {
+        let name = TunnelName::from_file_name(&path, &[]);
+        prop_assert_eq!(TunnelName::parse(name.as_str()), Ok(name.clone()));
+        let second = TunnelName::from_file_name(&path, std::slice::from_ref(&name));
+        prop_assert_eq!(TunnelName::parse(second.as_str()), Ok(second.clone()));
+        prop_assert_ne!(second, name);
+    }
+}
+
+// proves: T-53
+#[test]
+fn bombs_of_256_kib_come_to_an_end() {
+    for part in [
+        "'",
+        "\"",
+        "<a>\n",
+        "<a>\n</a>\n",
+        "\\",
+        "remote a\n",
+        "x y\n",
+        "\n",
+        " ",
+        "route 1.1.1.1\n",
+        "\0",
+        "-----BEGIN A-----\n",
+    ] {
+        let text = part.repeat(256 * 1024 / part.len());
+        let _ = parse(text.as_bytes(), &mut NoFiles);
+        let pem = format!("remote a\n<ca>\n{}</ca>\n", part.repeat(200 * 1024 / part.len()));
+        let _ = parse(pem.as_bytes(), &mut NoFiles);
+    }
+}
+
+fn damaged(text: &str, at: usize, flip: u8) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    let at = at % bytes.len();
+    bytes[at] ^= flip;
+    bytes
+}
+
+fn option_name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "ifconfig",
+        "ifconfig-ipv6",
+        "topology",
+        "route",
+        "route-ipv6",
+        "route-gateway",
+        "redirect-gateway",
+        "dhcp-option",
+        "dns",
+        "peer-id",
+        "cipher",
+        "protocol-flags",
+        "ping",
+        "ping-restart",
+        "tun-mtu",
+        "session-timeout",
+        "remote",
+        "proto",
+        "port",
+        "keepalive",
+        "verify-x509-name",
+        "remote-cert-ku",
+        "peer-fingerprint",
+        "data-ciphers",
+        "auth",
+        "pull-filter",
+        "setenv",
+        "hand-window",
+        "tls-auth",
+        "key-direction",
+        "explicit-exit-notify",
+        "dev",
+    ])
+}
+
+fn parameter() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "10.0.0.1",
+            "255.255.0.0",
+            "fd00::1/64",
+            "::ffff:1.2.3.4",
+            "server",
+            "DNS",
+            "search-domains",
+            "address",
+            "1",
+            "-1",
+            "0",
+            "99999999999999999999999",
+            "net_gateway",
+            "default",
+            "[::1]:53",
+            "opt",
+            "''",
+            "ignore",
+            "a:b",
+            "/",
+        ])
+        .prop_map(str::to_owned),
+        "[ -~]{0,12}",
+    ]
+}
