@@ -27,6 +27,7 @@ pub(crate) fn read(netlink: &mut Netlink, ours: &[String]) -> io::Result<HostFac
     }
     facts.on_link.sort_by(|one, other| (one.net, &one.device).cmp(&(other.net, &other.device)));
     facts.on_link.dedup();
+    facts.addresses.sort();
     facts.routed.sort();
     facts.routed.dedup();
     Ok(facts)

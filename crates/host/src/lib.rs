@@ -8,8 +8,10 @@ pub mod linux; // steps as netlink messages
 mod netlink; // the kernel's routing socket
 mod sys; // ioctls of /dev/net/tun
 pub mod tun; // queues of TUN devices
+pub mod watch; // that the network has changed
 
 pub use cleanup::{Scope, Swept, sweep};
 pub use linux::LinuxHost;
 pub use netlink::PROTOCOL;
 pub use tun::LinuxQueue;
+pub use watch::NetworkWatch;

@@ -1,6 +1,6 @@
 //! The address book: which address does a tunnel get? The only writer of addresses; everyone else reads it. It knows
 //! every tunnel's assignment, what stands for it on the interface, and since when (the lease). It does not touch the
-//! host: [`crate::plan`] turns it into addresses and routes. IPv6 addresses are kept and shown, and not presented in
+//! host: [`mod@crate::plan`] turns it into addresses and routes. IPv6 addresses are kept and shown, and not presented in
 //! this version.
 
 use std::collections::BTreeMap;

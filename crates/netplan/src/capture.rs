@@ -1,7 +1,7 @@
 //! Capture: which packets the host hands to the engine, compiled once to policy rules and routes in tables of our own.
 //! It asks *in or out* and nothing else; which tunnel a captured packet takes is the router's `pick`, which goes through
 //! the same order (design, section 4). The user's rules up to the last one with `from`, `proto` or `port` become policy
-//! rules ([`runs`]); later ones are prefixes alone and become routes beside the claims ([`table`]).
+//! rules (`runs.rs`); later ones are prefixes alone and become routes beside the claims (`table.rs`).
 //!
 //! The lines, at priorities from P (5300):
 //!

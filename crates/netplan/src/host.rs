@@ -36,11 +36,11 @@ pub trait Host {
 /// What the host looks like at the moment of planning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    /// Networks that the host is directly on, loopback left out.
+    /// Networks that the host is directly on, loopback and devices of our own left out.
     pub on_link: Vec<OnLink>,
     /// Other prefixes that the host routes by a route of its own (main table, no default route, not ours).
     pub routed: Vec<IpNet>,
-    /// Every address of the host, loopback left out.
+    /// Every address of the host, loopback and devices of our own left out.
     pub addresses: Vec<IpAddr>,
     /// Whether this process may change the network (CAP_NET_ADMIN).
     pub may_change: bool,

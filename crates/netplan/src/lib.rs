@@ -10,6 +10,7 @@ pub mod conflict; // what two want, and how it was settled
 pub mod diff; // the steps from one plan to another, in their order
 pub mod host; // the traits `Host` and `Queue`
 pub mod limits; // every hard limit
+pub mod model; // a host and a queue in memory, for tests
 pub mod plan; // what should exist, and the steps towards it
 pub mod pools; // addresses of our own
 pub mod ranges; // private and special prefixes

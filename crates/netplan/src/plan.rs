@@ -1,5 +1,5 @@
 //! What should exist on the host, and the steps that lead there. Values with a version: a journal holds exactly these.
-//! The order of steps is in [`diff`], what they do is the host's.
+//! The order of steps is in [`mod@crate::diff`], what they do is the host's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

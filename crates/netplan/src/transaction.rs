@@ -1,4 +1,4 @@
-//! Applying steps as one transaction: all of them, or none. It decides nothing; the order is [`crate::diff`]'s.
+//! Applying steps as one transaction: all of them, or none. It decides nothing; the order is [`mod@crate::diff`]'s.
 
 use thiserror::Error;
 

@@ -24,7 +24,7 @@ pub(crate) fn split(rules: &[Rule], family: Family) -> Split<'_> {
     let mut selective: Vec<&Rule> = Vec::new();
     for rule in rules.iter().filter(|rule| reaches(rule, family)) {
         selective.push(rule);
-        if matches_everything(rule) {
+        if matches_everything(rule, family) {
             break;
         }
     }
@@ -111,8 +111,8 @@ fn by_prefix_alone(rule: &Rule) -> bool {
     !selects
 }
 
-fn matches_everything(rule: &Rule) -> bool {
-    by_prefix_alone(rule) && rule.to.is_empty()
+fn matches_everything(rule: &Rule, family: Family) -> bool {
+    by_prefix_alone(rule) && (rule.to.is_empty() || rule.to.contains(&family.everything()))
 }
 
 /// `None` alone for an empty list, which matches anything; a prefix of length 0 does too.

@@ -56,11 +56,14 @@ fn first_match(family: Family, rules: &[&Rule]) -> BTreeMap<IpNet, Answer> {
     ruled
 }
 
+/// Longest first: inside one rule the order means nothing, and what it names must not be lost behind what it does not.
 fn destinations(rule: &Rule, family: Family) -> Vec<IpNet> {
     if rule.to.is_empty() {
         return vec![family.everything()];
     }
-    rule.to.iter().filter(|net| family.has(net)).map(IpNet::trunc).collect()
+    let mut nets: Vec<IpNet> = rule.to.iter().filter(|net| family.has(net)).map(IpNet::trunc).collect();
+    nets.sort_by_key(|net| std::cmp::Reverse(net.prefix_len()));
+    nets
 }
 
 /// What is the host's own: private networks that it is on or routes by a route of its own, link-local, multicast.

@@ -1,0 +1,238 @@
+//! A host and a queue without a kernel, for tests of this crate and of others: steps change a state in memory, and
+//! [`ModelHost::route`] walks policy rules and tables as Linux does. Not for programs: nothing leaves it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use mrvpn_router::Offload;
+
+use crate::host::{Host, HostError, HostFacts, Queue, QueueCapabilities, QueueError};
+use crate::plan::{DeviceSpec, Family, Plan, PolicyRule, RouteKind, RouteSpec, RuleAction, Step};
+
+/// A host in memory.
+#[derive(Clone, Debug, Default)]
+pub struct ModelHost {
+    /// What [`Host::facts`] answers.
+    pub facts: HostFacts,
+    /// Devices that are open.
+    pub devices: BTreeSet<String>,
+    /// Device, address, deprecated: in the order in which they were added.
+    pub addresses: Vec<(String, IpNet, bool)>,
+    /// Routes.
+    pub routes: BTreeSet<RouteSpec>,
+    /// Policy rules, by priority and then in the order in which they were added.
+    pub rules: Vec<PolicyRule>,
+    /// Every step that was carried out.
+    pub log: Vec<Step>,
+    /// Refuses the step after so many; counts down.
+    pub fail_after: Option<usize>,
+}
+
+/// What a routing decision looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Source; `None` where the program has not bound and none is chosen yet.
+    pub from: Option<IpAddr>,
+    /// Destination.
+    pub to: IpAddr,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Destination port.
+    pub port: Option<u16>,
+    /// Firewall mark.
+    pub mark: u32,
+    /// Whether this host sends it; else it is forwarded.
+    pub local: bool,
+}
+
+/// Where a packet goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Into this device.
+    Device(String),
+    /// Refused.
+    Unreachable,
+    /// Past all lines of ours, to the host's own routing.
+    Clear,
+}
+
+impl ModelHost {
+    /// Where a packet goes, as policy rules and tables say.
+    #[must_use]
+    pub fn route(&self, probe: &Probe) -> Verdict {
+        let mut from = 0;
+        for rule in &self.rules {
+            if rule.priority < from || !matches(rule, probe) {
+                continue;
+            }
+            match rule.action {
+                RuleAction::Lookup(table) => match self.look_up(table, probe.to) {
+                    Some(RouteKind::Device(name)) => return Verdict::Device(name.clone()),
+                    Some(RouteKind::Unreachable) => return Verdict::Unreachable,
+                    Some(RouteKind::Throw) | None => {}
+                },
+                // Linux passes over a goto whose target is not there.
+                RuleAction::Goto(target) if self.has_rule_at(target, rule.family) => from = target,
+                RuleAction::Goto(_) | RuleAction::Nop => {}
+            }
+        }
+        Verdict::Clear
+    }
+
+    /// The device vanishes with its addresses and the routes into it, as when its process is killed.
+    pub fn lose(&mut self, device: &str) {
+        self.devices.remove(device);
+        self.addresses.retain(|(name, ..)| name != device);
+        self.routes.retain(|route| route.kind != RouteKind::Device(String::from(device)));
+    }
+
+    /// Whether exactly what `plan` says exists.
+    #[must_use]
+    pub fn stands(&self, plan: &Plan) -> bool {
+        let addresses: BTreeSet<_> = self.addresses.iter().map(|(_, address, old)| (*address, *old)).collect();
+        let planned: BTreeSet<_> = plan.addresses.iter().map(|planned| (planned.address, planned.deprecated)).collect();
+        let mut rules = self.rules.clone();
+        rules.sort();
+        addresses == planned && self.routes.iter().eq(plan.routes.iter()) && rules == plan.rules
+    }
+
+    /// Longest prefix, then lowest metric.
+    fn look_up(&self, table: u32, to: IpAddr) -> Option<&RouteKind> {
+        let fits = self.routes.iter().filter(|route| route.table == table && route.prefix.contains(&to));
+        let best = fits.max_by_key(|route| (route.prefix.prefix_len(), std::cmp::Reverse(route.metric)));
+        best.map(|route| &route.kind)
+    }
+
+    fn has_rule_at(&self, priority: u32, family: Family) -> bool {
+        self.rules.iter().any(|rule| rule.priority == priority && rule.family == family)
+    }
+
+    fn needs(&self, device: &str) -> Result<(), HostError> {
+        if self.devices.contains(device) {
+            return Ok(());
+        }
+        Err(HostError::System { what: format!("using {device}"), source: io::ErrorKind::NotFound.into() })
+    }
+
+    fn count_down(&mut self) -> Result<(), HostError> {
+        match self.fail_after {
+            Some(0) => {
+                self.fail_after = None;
+                Err(HostError::NotPermitted { what: String::from("the step that a test refuses") })
+            }
+            Some(left) => {
+                self.fail_after = Some(left - 1);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn add_rule(&mut self, rule: &PolicyRule) {
+        if !self.rules.contains(rule) {
+            let place = self.rules.partition_point(|other| other.priority <= rule.priority);
+            self.rules.insert(place, rule.clone());
+        }
+    }
+}
+
+impl Host for ModelHost {
+    type Queue = ModelQueue;
+
+    fn facts(&mut self) -> Result<HostFacts, HostError> {
+        Ok(self.facts.clone())
+    }
+
+    fn open(&mut self, device: &DeviceSpec) -> Result<Vec<ModelQueue>, HostError> {
+        if !self.devices.insert(device.name.clone()) {
+            return Err(HostError::Taken { what: format!("making {}", device.name) });
+        }
+        let all = QueueCapabilities { checksum: true, tso: true, uso: true };
+        let capabilities = if device.offload { all } else { QueueCapabilities::default() };
+        Ok((0..device.queues).map(|_| ModelQueue { capabilities, ..ModelQueue::default() }).collect())
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<(), HostError> {
+        self.count_down()?;
+        match step {
+            Step::AddAddress { device, address, deprecated } => {
+                self.needs(device)?;
+                let added = (device.clone(), *address, *deprecated);
+                if !self.addresses.contains(&added) {
+                    self.addresses.push(added);
+                }
+            }
+            Step::RemoveAddress { device, address, .. } => {
+                self.addresses.retain(|(name, held, _)| (name, held) != (device, address));
+            }
+            Step::AddRoute(route) => {
+                if let RouteKind::Device(device) = &route.kind {
+                    self.needs(device)?;
+                }
+                self.routes.insert(route.clone());
+            }
+            Step::RemoveRoute(route) => {
+                self.routes.remove(route);
+            }
+            Step::AddRule(rule) => self.add_rule(rule),
+            Step::RemoveRule(rule) => self.rules.retain(|other| other != rule),
+        }
+        self.log.push(step.clone());
+        Ok(())
+    }
+}
+
+fn matches(rule: &PolicyRule, probe: &Probe) -> bool {
+    let family = if probe.to.is_ipv4() { Family::V4 } else { Family::V6 };
+    rule.family == family
+        && (!rule.local || probe.local)
+        && rule.from.is_none_or(|net| probe.from.is_some_and(|from| net.contains(&from)))
+        && rule.to.is_none_or(|net| net.contains(&probe.to))
+        && rule.proto.is_none_or(|proto| proto == probe.proto)
+        && rule.port.is_none_or(|range| probe.port.is_some_and(|port| (range.first..=range.last).contains(&port)))
+        && rule.mark.is_none_or(|(mark, mask)| probe.mark & mask == mark)
+}
+
+/// A queue in memory: a test puts packets in and takes out what was written.
+#[derive(Clone, Debug, Default)]
+pub struct ModelQueue {
+    /// What reads will bring, in order.
+    pub incoming: VecDeque<(Vec<u8>, Offload)>,
+    /// What was written, in order.
+    pub written: Vec<(Vec<u8>, Offload)>,
+    /// What [`Queue::capabilities`] answers.
+    pub capabilities: QueueCapabilities,
+    /// Whether writes are not taken now.
+    pub full: bool,
+    /// Whether the device was deleted.
+    pub gone: bool,
+}
+
+impl Queue for ModelQueue {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, Offload)>, QueueError> {
+        if self.gone {
+            return Err(QueueError::Gone);
+        }
+        let Some((packet, offload)) = self.incoming.pop_front() else { return Ok(None) };
+        // As the kernel does: what does not fit is cut off.
+        let length = packet.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&packet[..length]);
+        Ok(Some((length, offload)))
+    }
+
+    fn write(&mut self, offload: Offload, parts: &[&[u8]]) -> Result<bool, QueueError> {
+        if self.gone {
+            return Err(QueueError::Gone);
+        }
+        if !self.full {
+            self.written.push((parts.concat(), offload));
+        }
+        Ok(!self.full)
+    }
+
+    fn capabilities(&self) -> QueueCapabilities {
+        self.capabilities
+    }
+}
