@@ -59,7 +59,7 @@ drop_reasons! {
     TooBig = "too-big",
     /// From a server: its destination is not this tunnel's address.
     NotOurAddress = "not-our-address",
-    /// From a server: it belongs to no flow that the host opened.
+    /// It belongs to no flow that the host opened: from a server, or an ICMP message of the host that goes with none.
     NoFlow = "no-flow",
     /// From a server: it would open a connection to this host.
     Unasked = "unasked",

@@ -14,7 +14,7 @@ mod fragment_table; // later fragments follow their first
 mod icmp_error; // errors that quote a flow
 pub mod id; // tunnels and leases by number
 pub mod inbound; // from a tunnel to the host
-pub mod limits;
+pub mod limits; // the numbers that bound all this
 mod nat; // how a packet is translated
 pub mod offload; // what the kernel has left undone in a packet
 pub mod outbound; // from the host to a tunnel
@@ -24,7 +24,7 @@ pub mod pick; // which tunnel a packet takes
 pub mod policy; // the immutable snapshot that decides
 pub mod refuse; // answers that make a refusal felt
 pub mod router; // the face: packets in, outcomes out
-pub mod rule; // a match and a target // the numbers that bound all this
+pub mod rule; // a match and a target
 
 pub use claim::{Claim, ClaimOrigin};
 pub use drop_reason::DropReason;

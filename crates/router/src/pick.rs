@@ -129,3 +129,157 @@ pub const fn has_ports(protocol: u8) -> bool {
 fn any_or_empty<T>(list: &[T], matches: impl Fn(&T) -> bool) -> bool {
     list.is_empty() || list.iter().any(matches)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Claim, ClaimOrigin, Defaults, LeaseId, OwnAddresses, PolicyInput, PortRange, TunnelState, TunnelView};
+
+    const A: TunnelId = TunnelId::new(0);
+    const B: TunnelId = TunnelId::new(1);
+    const C: TunnelId = TunnelId::new(2);
+
+    #[test]
+    fn rule_stands_above_source_above_claim_above_default_above_fallback() {
+        let mut input = input();
+        let from_b = flow("198.18.1.2", "10.8.0.1", 443);
+        let from_anchor = flow("198.18.0.1", "10.8.0.1", 443);
+        let elsewhere = flow("198.18.0.1", "203.0.113.1", 443);
+        check(&input, &elsewhere, Via::Tunnel(C), By::Default);
+        check(&input, &from_anchor, Via::Tunnel(A), By::Claim("10.8.0.0/16".parse().unwrap()));
+        check(&input, &from_b, Via::Tunnel(B), By::Source);
+        input.defaults.v4 = DefaultChoice::Undecided;
+        check(&input, &elsewhere, Via::Undecided, By::Default);
+        input.defaults.v4 = DefaultChoice::NotOffered;
+        check(&input, &elsewhere, Via::Nobody, By::Fallback);
+        input.rules = vec![rule(&[], Target::Tunnel(C)), rule(&[], Target::Block)];
+        check(&input, &from_b, Via::Tunnel(C), By::Rule(0));
+        input.rules.remove(0);
+        check(&input, &from_b, Via::Block, By::Rule(0));
+    }
+
+    // proves: T-70
+    #[test]
+    fn the_state_of_a_tunnel_changes_nothing() {
+        let up = input();
+        let mut down = input();
+        down.tunnels.iter_mut().for_each(|view| view.state = TunnelState::Down);
+        for to in ["10.8.0.1", "10.9.0.1", "203.0.113.1"] {
+            let flow = flow("198.18.0.1", to, 443);
+            let of = |input: &PolicyInput| pick(&Policy::new(input.clone()), Attachment::Rules, &flow);
+            assert_eq!(of(&up), of(&down));
+        }
+    }
+
+    #[test]
+    fn both_families_have_their_own_default_and_claims() {
+        let input = input();
+        check(&input, &flow("2001:2:0:1::1", "2001:db8::1", 443), Via::Nobody, By::Fallback);
+        check(
+            &input,
+            &flow("2001:2:0:1::1", "fd00:8::1", 443),
+            Via::Tunnel(A),
+            By::Claim("fd00:8::/32".parse().unwrap()),
+        );
+    }
+
+    #[test]
+    fn an_own_device_is_bound_unless_a_rule_says_otherwise() {
+        let mut input = input();
+        let flow = flow("198.18.1.2", "10.8.0.1", 443);
+        let on = |input: &PolicyInput, attachment| pick(&Policy::new(input.clone()), attachment, &flow);
+        let bound = Pick { via: Via::Tunnel(C), by: By::Attachment };
+        assert_eq!(on(&input, Attachment::Prefer(C)), bound);
+        assert_eq!(on(&input, Attachment::Only(C)), bound);
+        input.rules = vec![rule(&[], Target::Tunnel(A))];
+        assert_eq!(on(&input, Attachment::Prefer(C)), Pick { via: Via::Tunnel(A), by: By::Rule(0) });
+        assert_eq!(on(&input, Attachment::Only(C)), bound, "there is that tunnel and nothing else");
+        input.rules = vec![rule(&[], Target::Block)];
+        assert_eq!(on(&input, Attachment::Only(C)), Pick { via: Via::Block, by: By::Rule(0) });
+    }
+
+    #[test]
+    fn all_fields_of_a_rule_must_match_and_any_of_a_list() {
+        let rule = Rule {
+            from: vec!["198.18.0.1/32".parse().unwrap(), "198.18.1.2/32".parse().unwrap()],
+            proto: vec![protocol::UDP, protocol::TCP],
+            port: vec![PortRange { first: 80, last: 80 }, PortRange { first: 8000, last: 8010 }],
+            ..rule(&["10.8.0.0/16", "2001:db8::/32"], Target::Block)
+        };
+        assert!(rule.matches(&flow("198.18.1.2", "10.8.255.255", 8010)));
+        assert!(!rule.matches(&flow("198.18.1.1", "10.8.255.255", 8010)));
+        assert!(!rule.matches(&flow("198.18.1.2", "10.9.0.0", 8010)));
+        assert!(!rule.matches(&flow("198.18.1.2", "10.8.0.0", 8011)));
+        assert!(!rule.matches(&FlowTuple { protocol: protocol::SCTP, ..flow("198.18.1.2", "10.8.0.0", 80) }));
+        assert!(!rule.matches(&FlowTuple { destination_port: None, ..flow("198.18.1.2", "10.8.0.0", 80) }));
+    }
+
+    #[test]
+    fn ports_match_only_protocols_that_have_them() {
+        let rule = Rule { port: vec![PortRange { first: 0, last: u16::MAX }], ..rule(&[], Target::Block) };
+        for (protocol, matches) in
+            [(6, true), (17, true), (33, true), (132, true), (1, false), (47, false), (58, false)]
+        {
+            assert_eq!(
+                rule.matches(&FlowTuple { protocol, ..flow("198.18.0.1", "10.8.0.1", 80) }),
+                matches,
+                "{protocol}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pick_can_be_written_and_read() {
+        let pick = Pick { via: Via::Tunnel(A), by: By::Claim("10.8.0.0/16".parse().unwrap()) };
+        let text = serde_json::to_string(&pick).unwrap();
+        assert_eq!(serde_json::from_str::<Pick>(&text).unwrap(), pick);
+    }
+
+    fn check(input: &PolicyInput, flow: &FlowTuple, via: Via, by: By) {
+        let policy = Arc::new(Policy::new(input.clone()));
+        assert_eq!(pick(&policy, Attachment::Rules, flow), Pick { via, by });
+    }
+
+    fn flow(source: &str, destination: &str, port: u16) -> FlowTuple {
+        FlowTuple {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            protocol: protocol::TCP,
+            source_port: Some(5000),
+            destination_port: Some(port),
+        }
+    }
+
+    fn rule(to: &[&str], via: Target) -> Rule {
+        let to = to.iter().map(|net| net.parse().unwrap()).collect();
+        Rule { name: None, to, from: vec![], proto: vec![], port: vec![], via }
+    }
+
+    fn input() -> PolicyInput {
+        let claim =
+            |tunnel, prefix: &str| Claim { tunnel, prefix: prefix.parse().unwrap(), origin: ClaimOrigin::Pushed };
+        let view = TunnelView {
+            state: TunnelState::Up,
+            lease: LeaseId::new(1),
+            inner_v4: Some([10, 8, 0, 2].into()),
+            inner_v6: None,
+            limit: 1400,
+        };
+        PolicyInput {
+            rules: vec![],
+            claims: vec![claim(A, "10.8.0.0/16"), claim(B, "10.9.0.0/16"), claim(A, "fd00:8::/32")],
+            defaults: Defaults { v4: DefaultChoice::Tunnel(C), v6: DefaultChoice::NotOffered },
+            undecided_until: None,
+            fallback: Fallback::Auto,
+            sources: [("198.18.1.1".parse().unwrap(), A), ("198.18.1.2".parse().unwrap(), B)].into(),
+            own: OwnAddresses {
+                anchor_v4: [198, 18, 0, 1].into(),
+                engine_v4: [198, 18, 0, 254].into(),
+                engine_v6: "2001:2:0:1::fe".parse().unwrap(),
+            },
+            tunnels: vec![view; 3],
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Fragments: later ones follow their first in both directions, and what is cut can be put together again.
+
+use std::time::Duration;
+
+use mrvpn_router::fragment::fragment_ipv4;
+use mrvpn_router::{DropReason, LeaseId, limits};
+use proptest::prelude::*;
+
+use crate::packets::*;
+use crate::world::*;
+
+/// The packet in pieces of at most `limit` bytes.
+fn cut(packet: &[u8], limit: usize) -> Vec<Vec<u8>> {
+    let mut pieces = Vec::new();
+    fragment_ipv4(packet, limit, |header, payload| pieces.push([header, payload].concat())).unwrap();
+    pieces
+}
+
+/// Puts pieces in order together, judging each header.
+fn joined(pieces: &[Vec<u8>]) -> Vec<u8> {
+    let mut whole = pieces[0][..header(&pieces[0])].to_vec();
+    for (place, piece) in pieces.iter().enumerate() {
+        let start = header(piece);
+        let at = usize::from(field(piece, 6) & 0x1fff) * 8;
+        assert_eq!(at, whole.len() - header(&pieces[0]), "pieces join without a gap");
+        assert_eq!(field(piece, 6) & 0x2000 != 0, place + 1 < pieces.len());
+        assert_eq!(usize::from(field(piece, 2)), piece.len());
+        let mut sealed = piece.clone();
+        seal_header(&mut sealed);
+        assert_eq!(&sealed, piece);
+        whole.extend(&piece[start..]);
+    }
+    let length = whole.len() as u16;
+    set(&mut whole, 2, length);
+    set(&mut whole, 6, 0);
+    seal_header(&mut whole);
+    whole
+}
+
+fn with_id(mut packet: Vec<u8>, id: u16) -> Vec<u8> {
+    set(&mut packet, 4, id);
+    seal_header(&mut packet);
+    packet
+}
+
+proptest! {
+    #[test]
+    fn pieces_fit_and_join_to_the_packet(size in 0_usize..5_000, limit in 68_usize..2_000, options in any::<bool>()) {
+        let payload: Vec<u8> = (0..size).map(|at| at as u8).collect();
+        // Record route (not copied into later pieces) and router alert (copied).
+        let options: &[u8] = if options { &[7, 7, 4, 0, 0, 0, 0, 148, 4, 0, 0, 0] } else { &[] };
+        let packet = ip(ANCHOR, web().0, UDP, options, &payload);
+        let pieces = cut(&packet, limit);
+        prop_assert!(pieces.iter().all(|piece| piece.len() <= limit));
+        prop_assert_eq!(joined(&pieces), packet);
+        if !options.is_empty() {
+            prop_assert!(pieces[1..].iter().all(|piece| piece[20..header(piece)] == [148, 4, 0, 0]));
+        }
+    }
+
+    #[test]
+    fn pieces_can_be_cut_again(size in 500_usize..5_000, first in 300_usize..2_000, second in 68_usize..300) {
+        let packet = udp(app(1), web(), &vec![3; size]);
+        let pieces: Vec<_> = cut(&packet, first).iter().flat_map(|piece| cut(piece, second)).collect();
+        prop_assert_eq!(joined(&pieces), packet);
+    }
+
+    // proves: T-77, I-3, I-4
+    #[test]
+    fn fragments_there_and_back_are_the_identity(size in 100_usize..4_000, limit in 68_usize..1_400, kind in 0_u8..2) {
+        let mut world = World::new();
+        world.send(FR, &udp((bind(FR), 53), web(), b"takes the port"));
+        world.send(FR, &echo(8, bind(FR), web().0, 53, b"takes the identifier"));
+        let payload = vec![5; size];
+        let packet = if kind == 0 { udp(app(53), web(), &payload) } else { echo(8, ANCHOR, web().0, 53, &payload) };
+        let sent: Vec<_> = cut(&packet, limit).iter().map(|piece| world.send(FR, piece)).collect();
+        let sent = joined(&sent);
+        prop_assert_eq!((source(&sent), is_right(&sent)), (inner(FR), true));
+        let back: Vec<_> = cut(&swapped(&sent), limit).iter().map(|piece| world.receive(FR, piece)).collect();
+        prop_assert_eq!(joined(&back), swapped(&packet));
+    }
+}
+
+#[test]
+fn a_limit_too_small_for_any_piece_is_an_error() {
+    let packet = udp(app(1), web(), &[0; 100]);
+    assert!(fragment_ipv4(&packet, 27, |_, _| panic!("nothing is emitted")).is_err());
+    assert_eq!(cut(&packet, 28).len(), 14);
+    assert!(fragment_ipv4(&[0; 10], 1_000, |_, _| panic!("nothing is emitted")).is_err());
+}
+
+// proves: T-77
+#[test]
+fn a_later_fragment_without_its_first_is_dropped() {
+    let mut world = World::new();
+    let pieces = cut(&udp(app(53), web(), &[5; 2_000]), 1_000);
+    world.dropped(&pieces[1], DropReason::Fragment);
+    world.send(FR, &pieces[0]);
+    world.send(FR, &pieces[1]);
+    let other = with_id(pieces[1].clone(), 7);
+    world.dropped(&other, DropReason::Fragment);
+
+    let answers = cut(&udp(web(), (inner(FR), 53), &[5; 2_000]), 1_000);
+    world.unwanted(FR, &answers[1], DropReason::Fragment);
+    world.receive(FR, &answers[0]);
+    world.receive(FR, &answers[1]);
+    let mut elsewhere = answers[1].clone();
+    elsewhere[16..20].copy_from_slice(&inner(US).octets());
+    seal_header(&mut elsewhere);
+    world.unwanted(US, &elsewhere, DropReason::Fragment);
+}
+
+// proves: T-77
+#[test]
+fn later_fragments_follow_for_a_short_time_and_never_past_their_lease() {
+    let mut world = World::new();
+    let pieces = cut(&udp(app(53), web(), &[5; 2_000]), 1_000);
+    world.send(FR, &pieces[0]);
+    world.pass(limits::FRAGMENTED_LIFE - Duration::from_nanos(1));
+    world.send(FR, &pieces[1]);
+    world.pass(Duration::from_nanos(1));
+    world.dropped(&pieces[1], DropReason::Fragment);
+    world.send(FR, &pieces[0]);
+    world.change(|input| input.tunnels[FR.index()].lease = LeaseId::new(9));
+    world.refused(Some(FR), &pieces[1], DropReason::LeaseEnded);
+}
+
+#[test]
+fn a_first_fragment_too_short_for_its_ports_is_malformed() {
+    let mut world = World::new();
+    let mut tiny = ip(ANCHOR, web().0, TCP, &[], &[0; 8]);
+    set(&mut tiny, 6, 0x2000);
+    seal_header(&mut tiny);
+    world.dropped(&tiny, DropReason::Malformed);
+}
+
+#[test]
+fn as_many_datagrams_are_followed_as_the_limit_says() {
+    for count in [limits::FRAGMENTED - 1, limits::FRAGMENTED, limits::FRAGMENTED + 1] {
+        let mut world = World::new();
+        let pieces = cut(&udp(app(53), web(), &[5; 2_000]), 1_000);
+        for id in 0..count {
+            world.pass(Duration::from_millis(1));
+            world.send(FR, &with_id(pieces[0].clone(), id as u16));
+        }
+        let mut followed = 0;
+        for id in 0..count {
+            let outcome = world.outbound(&mut with_id(pieces[1].clone(), id as u16));
+            followed += usize::from(matches!(outcome, mrvpn_router::Outbound::Forward { .. }));
+        }
+        assert_eq!(followed, count.min(limits::FRAGMENTED));
+    }
+}
+
+#[test]
+fn a_tunnel_that_floods_with_first_fragments_pushes_out_its_own() {
+    let mut world = World::new();
+    world.send(FR, &udp(app(53), web(), b""));
+    world.send(US, &udp((bind(US), 53), web(), b""));
+    let of = |tunnel, id| {
+        let pieces = cut(&udp(web(), (inner(tunnel), 53), &[5; 2_000]), 1_000);
+        (with_id(pieces[0].clone(), id), with_id(pieces[1].clone(), id))
+    };
+    let (first, later) = of(FR, 1);
+    world.receive(FR, &first);
+    for id in 0..200 {
+        world.pass(Duration::from_millis(1));
+        world.receive(US, &of(US, id).0);
+    }
+    world.receive(FR, &later);
+}
