@@ -1,10 +1,29 @@
-//! Routes that are a default gateway in disguise: `route 0.0.0.0 0.0.0.0`, or both halves of a family. They become the
-//! offer that they mean, so that a server cannot take by long prefixes what only the default tunnel may carry. Not
-//! here: who becomes the default.
+//! The offer to be the default gateway: by `redirect-gateway`, or by routes that are one in disguise (everything, or
+//! both halves of a family). Such routes become the offer that they mean, so that a server cannot take by long prefixes
+//! what only the default tunnel may carry. Not here: who becomes the default.
 
 use ipnet::IpNet;
 
 use crate::{RedirectGateway, Route, RouteVia};
+
+/// The flags of all `redirect-gateway` options: they add up, and `!ipv4` stays said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Redirect {
+    pub(crate) offer: Option<RedirectGateway>,
+    not_ipv4: bool,
+}
+
+impl Redirect {
+    pub(crate) const fn new(offer: Option<RedirectGateway>) -> Self {
+        Self { offer, not_ipv4: matches!(offer, Some(RedirectGateway { ipv4: false, .. })) }
+    }
+
+    pub(crate) fn add(&mut self, ipv6: bool, not_ipv4: bool) {
+        self.not_ipv4 |= not_ipv4;
+        let ipv6 = ipv6 || self.offer.is_some_and(|offer| offer.ipv6);
+        self.offer = Some(RedirectGateway { ipv4: !self.not_ipv4, ipv6 });
+    }
+}
 
 /// Takes routes that together cover a family out of `routes` and adds them to `offer`.
 pub(crate) fn fold(routes: &mut Vec<Route>, offer: &mut Option<RedirectGateway>) {

@@ -7,9 +7,10 @@ mod address; // addresses, masks, numbers, domains as text
 pub mod assignment; // what one server pushed, as decided
 pub mod cipher; // data-channel ciphers and digests by name
 pub mod config; // mrvpn.toml as written
-mod default_offer; // routes that are a default gateway in disguise
+mod default_offer; // the offer to be the default gateway, open or in disguise
 mod dns_choice; // which of several DNS options count
 pub mod escape; // foreign text made harmless
+mod keepalive; // ping and ping-restart made to fit
 pub mod limits; // the bounds on everything from outside
 pub mod name; // the name of a tunnel
 mod option; // one option that file and server share, typed

@@ -5,21 +5,25 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
 
+mod error; // why a whole push is refused
+mod notes; // what was left out, for people
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::assignment::{
-    Assignment, Ipv4Assignment, Ipv6Assignment, ProtocolFlags, PushedCipher, SkippedOption, Topology,
-};
+use crate::assignment::{Assignment, Ipv4Assignment, Ipv6Assignment, ProtocolFlags, PushedCipher, Topology};
+use crate::default_offer::Redirect;
 use crate::dns_choice::{self, DnsChoice, Remark};
-use crate::escape::escape;
 use crate::option::{self, Class, Fault, Gateway, Meaning, RouteOption};
 use crate::profile::PullFilterAction;
 use crate::syntax::words;
-use crate::{Keepalive, PullOptions, RedirectGateway, Route, RouteVia, address, default_offer, limits, pull_filter};
+use crate::{Keepalive, PullOptions, Route, RouteVia, address, default_offer, limits, pull_filter};
+
+pub use error::PushError;
+use notes::{Notes, shown};
 
 /// Whether another part of the same push follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,64 +65,6 @@ pub fn assignment(own: &PullOptions, messages: &[Vec<u8>]) -> Result<Assignment,
         }
     }
     layer.decide()
-}
-
-/// Why a whole push is refused. It is the server's fault, or a wish of the profile that the server does not meet.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PushError {
-    /// Another control message.
-    #[error("the message is no PUSH_REPLY")]
-    NotAReply,
-    /// More than 64 KiB in one message or 768 KiB in all.
-    #[error("the server pushed more than 64 KiB in a message or 768 KiB in all")]
-    TooLong,
-    /// NUL, control characters or bad UTF-8.
-    #[error("the server pushed a message with control characters or text that is not UTF-8")]
-    Unprintable,
-    /// A `pull-filter reject` fits.
-    #[error("the server pushed `{option}`, which a pull-filter of the profile rejects")]
-    Rejected {
-        /// The option, escaped.
-        option: String,
-    },
-    /// The tunnel's own address cannot be one.
-    #[error("the server pushed `{option}`: {why}")]
-    Address {
-        /// The option, escaped.
-        option: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// A framing of data packets that this version does not speak.
-    #[error("the server pushed `{option}`, and compression and its framing are not in this version")]
-    Compression {
-        /// The option, escaped.
-        option: String,
-    },
-    /// Keys would not match the server's.
-    #[error("the server pushed `{option}`: {why}")]
-    Keys {
-        /// The option, escaped.
-        option: String,
-        /// What is wrong.
-        why: String,
-    },
-}
-
-impl PushError {
-    /// What to do about it.
-    #[must_use]
-    pub const fn hint(&self) -> &'static str {
-        match self {
-            Self::NotAReply => "this is a fault of mrvpn: please report it",
-            Self::TooLong => "ask the operator of the server to push fewer options",
-            Self::Unprintable => "ask the operator of the server to remove such characters from its `push` lines",
-            Self::Rejected { .. } => "remove the `pull-filter reject` line, or use `pull-filter ignore`",
-            Self::Address { .. } => "ask the operator to check `server`, `topology` and `ifconfig-push` of the server",
-            Self::Compression { .. } => "ask the operator to remove `compress` and `comp-lzo` from the server",
-            Self::Keys { .. } => "ask the operator of the server which versions of OpenVPN it is meant for",
-        }
-    }
 }
 
 /// The options of one message as text.
@@ -399,70 +345,6 @@ impl<'a> Layer<'a> {
         }
         list
     }
-}
-
-impl Keepalive {
-    /// Both times within 1 s to 24 h, and `ping_restart` at least twice `ping`.
-    #[must_use]
-    pub fn fitted(self) -> Self {
-        let within = |time: Duration, max: Duration| time.clamp(limits::TIMER_MIN, max);
-        let Some(restart) = self.ping_restart else {
-            return Self { ping: self.ping.map(|ping| within(ping, limits::TIMER_MAX)), ping_restart: None };
-        };
-        let ping = self.ping.map(|ping| within(ping, limits::TIMER_MAX.checked_div(2).unwrap_or(limits::TIMER_MAX)));
-        let twice = ping.unwrap_or_default().saturating_mul(2);
-        Self { ping, ping_restart: Some(within(restart, limits::TIMER_MAX).max(twice)) }
-    }
-}
-
-/// The flags of all `redirect-gateway` options: they add up, and `!ipv4` stays said.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Redirect {
-    pub(crate) offer: Option<RedirectGateway>,
-    not_ipv4: bool,
-}
-
-impl Redirect {
-    pub(crate) const fn new(offer: Option<RedirectGateway>) -> Self {
-        Self { offer, not_ipv4: matches!(offer, Some(RedirectGateway { ipv4: false, .. })) }
-    }
-
-    pub(crate) fn add(&mut self, ipv6: bool, not_ipv4: bool) {
-        self.not_ipv4 |= not_ipv4;
-        let ipv6 = ipv6 || self.offer.is_some_and(|offer| offer.ipv6);
-        self.offer = Some(RedirectGateway { ipv4: !self.not_ipv4, ipv6 });
-    }
-}
-
-/// Notes on what was left out: a bounded list, then a count.
-#[derive(Default)]
-struct Notes {
-    list: Vec<SkippedOption>,
-    more: usize,
-}
-
-impl Notes {
-    fn add(&mut self, option: String, why: &str) {
-        if self.list.len() < limits::NOTES {
-            self.list.push(SkippedOption { option, why: why.to_owned() });
-        } else {
-            self.more = self.more.saturating_add(1);
-        }
-    }
-
-    fn decide(mut self) -> Vec<SkippedOption> {
-        if self.more > 0 {
-            let why = format!("{} more options were left out", self.more);
-            self.list.push(SkippedOption { option: String::from("..."), why });
-        }
-        self.list
-    }
-}
-
-/// The option for people: escaped, and a token is not shown.
-fn shown(item: &str) -> String {
-    let item = item.trim();
-    if item.contains("auth-token") { String::from("auth-token ***") } else { escape(item.as_bytes()) }
 }
 
 fn fatal(name: &str, item: &str, why: String) -> PushError {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::judgement::Fate;
 use crate::address;
+use crate::default_offer::Redirect;
 use crate::dns_choice::{DnsChoice, Remark};
 use crate::option::{self, Fault, Gateway, Meaning, RouteOption};
 use crate::profile::{PullFilter, PullFilterAction};
-use crate::push::Redirect;
 use crate::{Keepalive, PullOptions, Route, RouteVia, default_offer, limits};
 
 /// What the file said about it.
