@@ -25,6 +25,8 @@ pub mod wrap; // how control packets are wrapped
 
 pub use assignment::{Assignment, Ipv4Assignment, Ipv6Assignment, ProtocolFlags, Topology};
 pub use cipher::{Cipher, Digest};
+pub use escape::escape;
+pub use name::TunnelName;
 pub use profile::{
     AuthUserPass, Credentials, Keepalive, PeerName, Profile, PullOptions, RedirectGateway, Remote, Route, RouteVia,
     TlsOptions, Transport,

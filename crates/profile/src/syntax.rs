@@ -248,3 +248,49 @@ fn skip_blanks(line: &[u8]) -> &[u8] {
 const fn blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_file_becomes_the_statements_that_openvpn_makes_of_it() {
+        let vectors: Value = serde_json::from_str(include_str!("../tests/vectors/openvpn.json")).unwrap();
+        let cases = vectors["parse_line"]["config"].as_array().unwrap();
+        assert_eq!(cases.len(), 3);
+        for case in cases {
+            let got = statements(case["in"].as_str().unwrap().as_bytes());
+            let got: Vec<Vec<String>> = got.into_iter().map(|line| flat(line.unwrap())).collect();
+            let expected: Vec<Vec<String>> = serde_json::from_value(case["out"].clone()).unwrap();
+            assert_eq!(got.iter().map(|words| words.join("|")).collect::<Vec<_>>(), names(&expected));
+        }
+    }
+
+    #[test]
+    fn lines_count_on_through_blocks_carriage_returns_and_a_utf8_mark() {
+        let text = b"\xef\xbb\xbfa\r\n<ca>\r\n x\r\n  </ca>\r\n\r\nb";
+        let got: Vec<Statement> = statements(text).into_iter().map(Result::unwrap).collect();
+        assert_eq!(got.iter().map(|statement| statement.line).collect::<Vec<_>>(), [1, 2, 6]);
+        assert_eq!(got[1].block.as_ref().unwrap().expose(), b" x\r\n");
+        assert_eq!(got[0].words, ["a"]);
+    }
+
+    #[test]
+    fn a_broken_line_shows_its_first_word_alone() {
+        let got = statements(b"auth-user-pass 'secret\n").remove(0).unwrap_err();
+        assert_eq!((got.line, got.what.as_str()), (1, "auth-user-pass"));
+    }
+
+    /// Words, then a block's content as one more.
+    fn flat(statement: Statement) -> Vec<String> {
+        let content = statement.block.map(|block| String::from_utf8(block.expose().clone()).unwrap());
+        statement.words.into_iter().chain(content).collect()
+    }
+
+    /// The vectors keep a leading `--`, which is removed here.
+    fn names(expected: &[Vec<String>]) -> Vec<String> {
+        expected.iter().map(|words| words.join("|").trim_start_matches("--").to_owned()).collect()
+    }
+}

@@ -48,7 +48,7 @@ fn a_profile_has_64_remotes_at_most() {
         |remotes: usize| ovpn::parse(with(remotes).as_bytes(), &mut NoFiles).map(|got| got.profile.remotes.len());
     assert_eq!(count(63), Ok(63));
     assert_eq!(count(64), Ok(64));
-    assert_eq!(count(65).unwrap_err().line(), Some(8 + 64));
+    assert_eq!(count(65).unwrap_err().line, Some(8 + 64));
     assert!(count(10_000).is_err());
 }
 

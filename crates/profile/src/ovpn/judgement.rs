@@ -106,10 +106,14 @@ impl Fate {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ProfileError {
-    line: Option<u32>,
-    message: String,
-    hint: String,
-    judgement: Box<Judgement>,
+    /// Line in the file, from 1; `None` where something is missing in the file as a whole.
+    pub line: Option<u32>,
+    /// What is wrong, without file and line; text of the file is escaped.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// What became of each line.
+    pub judgement: Box<Judgement>,
 }
 
 impl ProfileError {
@@ -124,30 +128,6 @@ impl ProfileError {
             None => (None, String::from("the profile cannot be used"), String::new()),
         };
         Self { line, message, hint, judgement: Box::new(judgement) }
-    }
-
-    /// Line in the file, from 1; `None` where something is missing in the file as a whole.
-    #[must_use]
-    pub const fn line(&self) -> Option<u32> {
-        self.line
-    }
-
-    /// What is wrong, without the file and the line; text of the file is escaped.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// What to do.
-    #[must_use]
-    pub fn hint(&self) -> &str {
-        &self.hint
-    }
-
-    /// What became of each line.
-    #[must_use]
-    pub const fn judgement(&self) -> &Judgement {
-        &self.judgement
     }
 }
 
