@@ -10,6 +10,7 @@ use crate::icmp_error::{self, Quote};
 use crate::nat::{self, State, Translation};
 use crate::outbound::most_mss;
 use crate::packet::ipv4::{self, Fragment, Ipv4, Side};
+use crate::packet::tcp::Flags;
 use crate::packet::transport::Transport;
 use crate::packet::{Malformed, icmp};
 use crate::{Attachment, DropReason, Router, TunnelId, TunnelView};
@@ -24,6 +25,35 @@ pub enum Inbound {
     },
     /// It is counted for the tunnel.
     Drop(DropReason),
+}
+
+/// What a packet says it answers.
+struct Answer {
+    protocol: Protocol,
+    remote: Remote,
+    /// The host's port as the server knows it.
+    port: u16,
+    flags: Option<Flags>,
+    /// Why it is dropped if nothing asked for it.
+    unknown: DropReason,
+}
+
+impl Answer {
+    /// Reads it from the headers; an echo request and what is not translated answer nothing.
+    fn of(ip: &Ipv4, transport: &Transport) -> Result<Self, DropReason> {
+        let (protocol, remote, port, flags, unknown) = match transport {
+            Transport::Tcp(tcp) => {
+                let unknown = if tcp.flags.opens() { DropReason::Unasked } else { DropReason::NoFlow };
+                (Protocol::Tcp, tcp.source, tcp.destination, Some(tcp.flags), unknown)
+            }
+            // A late answer looks like a first question, so neither is told from the other.
+            Transport::Udp(udp) => (Protocol::Udp, udp.source, udp.destination, None, DropReason::Unasked),
+            Transport::EchoReply(id) => (Protocol::Echo, 0, *id, None, DropReason::NoFlow),
+            Transport::EchoRequest(_) => return Err(DropReason::Unasked),
+            Transport::IcmpError { .. } | Transport::Other => return Err(DropReason::Protocol),
+        };
+        Ok(Self { protocol, remote: Remote { address: ip.source, port: remote }, port, flags, unknown })
+    }
 }
 
 impl From<Malformed> for DropReason {
@@ -60,25 +90,16 @@ impl Router {
             return self.carry_in_later(tunnel, packet, &ip, now);
         }
         let transport = Transport::parse(packet, &ip)?;
-        let (protocol, own, remote, flags, unknown) = match transport {
-            Transport::Tcp(tcp) if tcp.flags.opens() => {
-                (Protocol::Tcp, tcp.destination, tcp.source, Some(tcp.flags), DropReason::Unasked)
-            }
-            Transport::Tcp(tcp) => (Protocol::Tcp, tcp.destination, tcp.source, Some(tcp.flags), DropReason::NoFlow),
-            // A late answer looks like a first question, so neither is told from the other.
-            Transport::Udp(udp) => (Protocol::Udp, udp.destination, udp.source, None, DropReason::Unasked),
-            Transport::EchoReply(id) => (Protocol::Echo, id, 0, None, DropReason::NoFlow),
-            Transport::EchoRequest(_) => return Err(DropReason::Unasked),
-            Transport::IcmpError { kind, .. } => return self.carry_in_error(tunnel, &view, packet, &ip, kind, now),
-            Transport::Other => return Err(DropReason::Protocol),
-        };
-        let remote = Remote { address: ip.source, port: remote };
-        let key = OutsideKey::new(tunnel, view.lease, protocol, remote, own);
-        let id = self.flows.find_outside(&key, now).ok_or(unknown)?;
-        let flow = *self.flows.get(id).ok_or(unknown)?;
+        if let Transport::IcmpError { kind, .. } = transport {
+            return self.carry_in_error(tunnel, &view, packet, &ip, kind, now);
+        }
+        let answer = Answer::of(&ip, &transport)?;
+        let key = OutsideKey::new(tunnel, view.lease, answer.protocol, answer.remote, answer.port);
+        let id = self.flows.find_outside(&key, now).ok_or(answer.unknown)?;
+        let flow = *self.flows.get(id).ok_or(answer.unknown)?;
         let to = Translation { side: Side::Destination, address: flow.inside.address, port: flow.inside.port };
-        nat::translate(packet, &ip, protocol, to, most_mss(view.limit), State::Complete);
-        self.flows.touch(id, flow.progress.after(Way::In, flags), now);
+        nat::translate(packet, &ip, flow.protocol, to, most_mss(view.limit), State::Complete);
+        self.flows.touch(id, flow.progress.after(Way::In, answer.flags), now);
         if ip.fragment == Fragment::First {
             self.received.first(tunnel.number().into(), &ip, id, now);
         }

@@ -60,7 +60,7 @@ pub(crate) fn set_port(segment: &mut [u8], protocol: Protocol, side: Side, port:
 }
 
 /// Mends the transport checksum after a change of pseudo-header and body, and returns how its field changed. A field
-/// that is not there (a short quote) is left out.
+/// that is not there, or not whole (a short quote), is left out.
 pub(crate) fn mend(segment: &mut [u8], protocol: Protocol, pseudo: Change, body: Change, state: State) -> Change {
     let at = match protocol {
         Protocol::Tcp => tcp::CHECKSUM,
