@@ -10,7 +10,7 @@ mod sys; // ioctls of /dev/net/tun
 pub mod tun; // queues of TUN devices
 pub mod watch; // that the network has changed
 
-pub use cleanup::{Scope, Swept, sweep};
+pub use cleanup::sweep;
 pub use linux::LinuxHost;
 pub use netlink::PROTOCOL;
 pub use tun::LinuxQueue;

@@ -33,7 +33,12 @@ pub const METRIC_THROW: u32 = 2048;
 /// threats-and-faults, fail-closed routing): what stays when the device is gone.
 pub const METRIC_UNREACHABLE: u32 = 4_278_198_272;
 
-/// Table ALL of slot 0; CLAIMS is the next number, further slots follow.
+/// How many priorities an engine has.
+pub const PRIORITIES: u32 = 100;
+/// Where among them the line is that looks the claims up.
+pub const CLAIMS_OFFSET: u32 = 30;
+
+/// Table ALL of slot 0, even; CLAIMS is the next number, further slots follow.
 const FIRST_TABLE: u32 = 0x4d00;
 /// Destination ports of DHCP and DHCPv6 servers.
 const DHCP_PORTS: [(Family, u16); 2] = [(Family::V4, 67), (Family::V6, 547)];
@@ -106,7 +111,7 @@ impl PlanInput<'_> {
     /// Priority of the `nop` behind all lines.
     #[must_use]
     pub const fn nop(&self) -> u32 {
-        self.rule_priority.saturating_add(99)
+        self.rule_priority.saturating_add(PRIORITIES - 1)
     }
 
     fn at(&self, offset: u32) -> u32 {
@@ -140,7 +145,7 @@ fn frame(input: &PlanInput<'_>, family: Family) -> Vec<PolicyRule> {
     let leave = RuleAction::Goto(input.nop());
     let mut lines = vec![
         PolicyRule { mark: Some(input.mark), ..line(input.at(0), family, leave) },
-        PolicyRule { local: true, ..line(input.at(30), family, RuleAction::Lookup(input.table_claims())) },
+        PolicyRule { local: true, ..line(input.at(CLAIMS_OFFSET), family, RuleAction::Lookup(input.table_claims())) },
         line(input.nop(), family, RuleAction::Nop),
     ];
     let pools = input.book.pools().networks().into_iter().filter(|net| family.has(net));
