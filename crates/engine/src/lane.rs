@@ -1,7 +1,7 @@
 //! A lane: the data path of one thread as a value. It owns the router, the keys and keepalive timers of its tunnels and
 //! all buffers; it decides everything about a packet and moves none itself: that is its [`LaneIo`]'s, and the thread,
 //! the clock and the sockets are in `driver/lane_thread.rs`. What happens to one packet, both ways, is in
-//! [`crate::datapath`].
+//! `datapath.rs`.
 
 mod carrier; // what it takes to carry one tunnel
 mod checksum; // checksums of what is cut or joined

@@ -1,6 +1,6 @@
 //! Where the headers of an IPv4 packet end, and the few fields that cutting and joining need. Not a parser of all that
 //! a packet may be: the router has judged it before. What is read here is checked again, so that no length from
-//! outside is ever trusted. The neighbours are [`super::split`] and [`super::coalesce`].
+//! outside is ever trusted. The neighbours are [`mod@super::split`] and [`super::coalesce`].
 
 #![cfg_attr(
     not(test),

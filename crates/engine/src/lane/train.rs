@@ -1,6 +1,6 @@
 //! Trains: sealed datagrams of one tunnel, back to back, that leave with one system call (`UDP_SEGMENT`). All are
 //! equally long, only the last may be shorter. A train belongs to one tunnel from its first datagram until it has left;
-//! nothing here seals or sends. [`super::split`] fills the room, `datapath.rs` sends the train off.
+//! nothing here seals or sends. [`mod@super::split`] fills the room, `datapath.rs` sends the train off.
 
 use mrvpn_router::TunnelId;
 

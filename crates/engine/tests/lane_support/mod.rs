@@ -1,7 +1,7 @@
 //! A lane with everything around it made by hand: queue, sockets, servers, policy and clock. Shared by the `lane_*`
 //! tests; nothing here runs by itself.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "a test helper, of which each test file uses its own part")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -23,33 +23,33 @@ use mrvpn_router::{
 };
 
 /// The first tunnel: claims 203.0.113.0/24, inner address 10.100.0.2.
-pub const UK: TunnelId = TunnelId::new(0);
+pub(crate) const UK: TunnelId = TunnelId::new(0);
 /// The second tunnel: claims 198.51.100.0/24, inner address 10.101.0.2.
-pub const FR: TunnelId = TunnelId::new(1);
+pub(crate) const FR: TunnelId = TunnelId::new(1);
 /// Largest inner packet of both.
-pub const LIMIT: u16 = 1_448;
+pub(crate) const LIMIT: u16 = 1_448;
 /// The anchor, from which programs speak.
-pub const ANCHOR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+pub(crate) const ANCHOR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// A place behind the first tunnel.
-pub const IN_UK: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+pub(crate) const IN_UK: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 /// A place behind the second.
-pub const IN_FR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+pub(crate) const IN_FR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 
 /// All offloads of a device.
-pub const ALL: QueueCapabilities = QueueCapabilities { checksum: true, tso: true, uso: true };
+pub(crate) const ALL: QueueCapabilities = QueueCapabilities { checksum: true, tso: true, uso: true };
 
 /// A moment `seconds` after the clock's origin.
-pub fn at(seconds: f64) -> Moment {
+pub(crate) fn at(seconds: f64) -> Moment {
     Moment::default() + Duration::from_secs_f64(seconds)
 }
 
 /// The inner address of a tunnel.
-pub fn inner(tunnel: TunnelId) -> Ipv4Addr {
+pub(crate) fn inner(tunnel: TunnelId) -> Ipv4Addr {
     Ipv4Addr::new(10, 100 + u8::try_from(tunnel.number()).unwrap(), 0, 2)
 }
 
 /// Two tunnels in these states.
-pub fn policy(states: [TunnelState; 2]) -> Arc<Policy> {
+pub(crate) fn policy(states: [TunnelState; 2]) -> Arc<Policy> {
     let claim = |tunnel, prefix: &str| Claim { tunnel, prefix: prefix.parse().unwrap(), origin: ClaimOrigin::Pushed };
     let view = |tunnel: TunnelId, state| TunnelView {
         state,
@@ -75,7 +75,7 @@ pub fn policy(states: [TunnelState; 2]) -> Arc<Policy> {
 }
 
 /// The keys of one side of a tunnel's session; `generation` makes different ones.
-pub fn keys(tunnel: TunnelId, side: Side, generation: u8) -> DataKeys {
+pub(crate) fn keys(tunnel: TunnelId, side: Side, generation: u8) -> DataKeys {
     let mut bytes = [0; KeyBlock::LEN];
     for (place, byte) in bytes.iter_mut().enumerate() {
         *byte = place.to_le_bytes()[0] ^ tunnel.number().to_le_bytes()[0] ^ (generation << 4);
@@ -85,17 +85,17 @@ pub fn keys(tunnel: TunnelId, side: Side, generation: u8) -> DataKeys {
 }
 
 /// The server of one tunnel.
-pub struct Server {
-    pub keys: DataKeys,
+pub(crate) struct Server {
+    pub(crate) keys: DataKeys,
 }
 
 impl Server {
-    pub fn new(tunnel: TunnelId) -> Self {
+    pub(crate) fn new(tunnel: TunnelId) -> Self {
         Self { keys: keys(tunnel, Side::Server, 0) }
     }
 
     /// A data packet with `inner` in it.
-    pub fn seal(&mut self, inner: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&mut self, inner: &[u8]) -> Vec<u8> {
         let mut frame = vec![0; Sealer::HEADROOM];
         frame.extend_from_slice(inner);
         self.keys.sealer.seal(&mut frame).unwrap();
@@ -103,19 +103,19 @@ impl Server {
     }
 
     /// What is in a data packet.
-    pub fn open(&mut self, datagram: &[u8]) -> Vec<u8> {
+    pub(crate) fn open(&mut self, datagram: &[u8]) -> Vec<u8> {
         self.keys.opener.open(&mut datagram.to_vec(), at(0.0)).unwrap().to_vec()
     }
 }
 
 /// The TUN queue.
 #[derive(Default)]
-pub struct HandQueue {
-    pub to_read: VecDeque<(Vec<u8>, Offload)>,
-    pub written: Vec<(Offload, Vec<u8>)>,
-    pub capabilities: QueueCapabilities,
-    pub full: bool,
-    pub gone: bool,
+pub(crate) struct HandQueue {
+    pub(crate) to_read: VecDeque<(Vec<u8>, Offload)>,
+    pub(crate) written: Vec<(Offload, Vec<u8>)>,
+    pub(crate) capabilities: QueueCapabilities,
+    pub(crate) full: bool,
+    pub(crate) gone: bool,
 }
 
 impl Queue for HandQueue {
@@ -142,13 +142,13 @@ impl Queue for HandQueue {
 
 /// Queue and sockets.
 #[derive(Default)]
-pub struct HandIo {
-    pub queue: HandQueue,
-    pub arrived: BTreeMap<TunnelId, VecDeque<Vec<u8>>>,
+pub(crate) struct HandIo {
+    pub(crate) queue: HandQueue,
+    pub(crate) arrived: BTreeMap<TunnelId, VecDeque<Vec<u8>>>,
     /// The datagrams of each train, by tunnel, in order.
-    pub sent: Vec<(TunnelId, Vec<Vec<u8>>)>,
-    pub send_error: Option<io::ErrorKind>,
-    pub receive_error: Option<io::ErrorKind>,
+    pub(crate) sent: Vec<(TunnelId, Vec<Vec<u8>>)>,
+    pub(crate) send_error: Option<io::ErrorKind>,
+    pub(crate) receive_error: Option<io::ErrorKind>,
 }
 
 impl LaneIo for HandIo {
@@ -186,16 +186,16 @@ impl LaneIo for HandIo {
 }
 
 /// A lane, its surroundings and the servers of both tunnels.
-pub struct World {
-    pub lane: Lane,
-    pub io: HandIo,
-    pub servers: [Server; 2],
-    pub counters: Arc<Counters>,
+pub(crate) struct World {
+    pub(crate) lane: Lane,
+    pub(crate) io: HandIo,
+    pub(crate) servers: [Server; 2],
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl World {
     /// Two tunnels in these states; those that are up have keys.
-    pub fn new(states: [TunnelState; 2], capabilities: QueueCapabilities) -> Self {
+    pub(crate) fn new(states: [TunnelState; 2], capabilities: QueueCapabilities) -> Self {
         let mut lane = Lane::new([7; 32], policy(states), Attachment::Rules);
         for (tunnel, state) in [UK, FR].into_iter().zip(states) {
             if state == TunnelState::Up {
@@ -209,42 +209,42 @@ impl World {
     }
 
     /// Both tunnels up.
-    pub fn up(capabilities: QueueCapabilities) -> Self {
+    pub(crate) fn up(capabilities: QueueCapabilities) -> Self {
         Self::new([TunnelState::Up, TunnelState::Up], capabilities)
     }
 
-    pub fn read(&mut self, packet: Vec<u8>, offload: Offload) {
+    pub(crate) fn read(&mut self, packet: Vec<u8>, offload: Offload) {
         self.io.queue.to_read.push_back((packet, offload));
     }
 
-    pub fn arrive(&mut self, tunnel: TunnelId, datagram: Vec<u8>) {
+    pub(crate) fn arrive(&mut self, tunnel: TunnelId, datagram: Vec<u8>) {
         self.io.arrived.entry(tunnel).or_default().push_back(datagram);
     }
 
     /// A packet from a tunnel's server.
-    pub fn arrive_sealed(&mut self, tunnel: TunnelId, inner: &[u8]) {
+    pub(crate) fn arrive_sealed(&mut self, tunnel: TunnelId, inner: &[u8]) {
         let datagram = self.servers[tunnel.index()].seal(inner);
         self.arrive(tunnel, datagram);
     }
 
     /// Turns until nothing is left to do.
-    pub fn run(&mut self, now: Moment) {
+    pub(crate) fn run(&mut self, now: Moment) {
         while self.turn(now).busy {}
     }
 
     /// One turn; afterwards nothing is overdue.
-    pub fn turn(&mut self, now: Moment) -> Turn {
+    pub(crate) fn turn(&mut self, now: Moment) -> Turn {
         let turn = self.lane.turn(&mut self.io, now);
         assert!(turn.busy || self.lane.poll_timeout().is_none_or(|due| due > now), "a deadline in the past");
         turn
     }
 
-    pub fn reports(&mut self) -> Vec<LaneReport> {
+    pub(crate) fn reports(&mut self) -> Vec<LaneReport> {
         std::iter::from_fn(|| self.lane.poll_report()).collect()
     }
 
     /// The inner packets that the server of `tunnel` has got since the last time.
-    pub fn at_server(&mut self, tunnel: TunnelId) -> Vec<Vec<u8>> {
+    pub(crate) fn at_server(&mut self, tunnel: TunnelId) -> Vec<Vec<u8>> {
         let (mine, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.io.sent).into_iter().partition(|(to, _)| *to == tunnel);
         self.io.sent = others;
@@ -253,17 +253,17 @@ impl World {
     }
 
     /// What was written to the interface since the last time.
-    pub fn written(&mut self) -> Vec<Vec<u8>> {
+    pub(crate) fn written(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.io.queue.written).into_iter().map(|(_, packet)| packet).collect()
     }
 
-    pub fn drops(&self, tunnel: TunnelId, reason: DropReason) -> u64 {
+    pub(crate) fn drops(&self, tunnel: TunnelId, reason: DropReason) -> u64 {
         self.counters.drops(Some(tunnel), reason)
     }
 
     /// Opens a TCP flow to `remote` by its SYN and forgets all that happened; returns the source port that the server
     /// saw.
-    pub fn open_flow(&mut self, tunnel: TunnelId, remote: Ipv4Addr, port: u16) -> u16 {
+    pub(crate) fn open_flow(&mut self, tunnel: TunnelId, remote: Ipv4Addr, port: u16) -> u16 {
         self.read(Tcp::new(ANCHOR, remote, port).flags(SYN).packet(), Offload::NONE);
         self.run(at(0.0));
         let seen = self.at_server(tunnel);
@@ -271,46 +271,46 @@ impl World {
     }
 }
 
-pub fn adopt(lane: &mut Lane, tunnel: TunnelId, ping: Option<Duration>, now: Moment) {
+pub(crate) fn adopt(lane: &mut Lane, tunnel: TunnelId, ping: Option<Duration>, now: Moment) {
     let keys = Box::new(keys(tunnel, Side::Client, 0));
     lane.handle(LaneCommand::Adopt { tunnel, keys, ping }, now);
 }
 
 /// TCP flags.
-pub const SYN: u8 = 0x02;
-pub const RST: u8 = 0x04;
-pub const PSH: u8 = 0x08;
-pub const ACK: u8 = 0x10;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const PSH: u8 = 0x08;
+pub(crate) const ACK: u8 = 0x10;
 
 /// A TCP segment over IPv4.
 #[derive(Clone)]
-pub struct Tcp {
-    pub source: (Ipv4Addr, u16),
-    pub destination: (Ipv4Addr, u16),
-    pub sequence: u32,
-    pub flags: u8,
-    pub id: u16,
-    pub payload: Vec<u8>,
+pub(crate) struct Tcp {
+    pub(crate) source: (Ipv4Addr, u16),
+    pub(crate) destination: (Ipv4Addr, u16),
+    pub(crate) sequence: u32,
+    pub(crate) flags: u8,
+    pub(crate) id: u16,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Tcp {
     /// From a program to port 443 of `remote`.
-    pub fn new(source: Ipv4Addr, remote: Ipv4Addr, port: u16) -> Self {
+    pub(crate) fn new(source: Ipv4Addr, remote: Ipv4Addr, port: u16) -> Self {
         Self { source: (source, port), destination: (remote, 443), sequence: 1, flags: ACK, id: 1, payload: Vec::new() }
     }
 
-    pub fn flags(mut self, flags: u8) -> Self {
+    pub(crate) fn flags(mut self, flags: u8) -> Self {
         self.flags = flags;
         self
     }
 
     /// The other way.
-    pub fn answer(mut self) -> Self {
+    pub(crate) fn answer(mut self) -> Self {
         std::mem::swap(&mut self.source, &mut self.destination);
         self
     }
 
-    pub fn packet(&self) -> Vec<u8> {
+    pub(crate) fn packet(&self) -> Vec<u8> {
         let mut packet = self.without_checksum();
         let sum = self.pseudo(packet.len() - 20).and(Sum::of(&packet[20..]));
         packet[36..38].copy_from_slice(&sum.checksum().to_be_bytes());
@@ -318,7 +318,7 @@ impl Tcp {
     }
 
     /// A super-packet as the kernel hands it out.
-    pub fn super_packet(&self, size: u16) -> (Vec<u8>, Offload) {
+    pub(crate) fn super_packet(&self, size: u16) -> (Vec<u8>, Offload) {
         let mut packet = self.without_checksum();
         let pseudo = self.pseudo(packet.len() - 20).fold();
         packet[36..38].copy_from_slice(&pseudo.to_be_bytes());
@@ -327,7 +327,7 @@ impl Tcp {
     }
 
     /// The segments of `size` bytes that the kernel would have made of it.
-    pub fn segments(&self, size: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn segments(&self, size: usize) -> Vec<Vec<u8>> {
         let pieces = self.payload.chunks(size).enumerate();
         let segment = |(index, piece): (usize, &[u8])| {
             let last = (index + 1) * size >= self.payload.len();
@@ -357,7 +357,7 @@ impl Tcp {
 }
 
 /// A UDP datagram over IPv4.
-pub fn udp(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
     let length = 8 + payload.len();
     let mut packet = ip_header(17, 3, source.0, destination.0, length);
     packet.extend_from_slice(&source.1.to_be_bytes());
@@ -383,13 +383,13 @@ fn ip_header(protocol: u8, id: u16, source: Ipv4Addr, destination: Ipv4Addr, pay
 }
 
 /// Source and destination of an IPv4 packet.
-pub fn addresses(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
+pub(crate) fn addresses(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
     let address = |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
     (address(12), address(16))
 }
 
 /// Whether the transport checksum of a whole TCP or UDP packet is right.
-pub fn is_right(packet: &[u8]) -> bool {
+pub(crate) fn is_right(packet: &[u8]) -> bool {
     let (source, destination) = addresses(packet);
     let length = u16::try_from(packet.len() - 20).unwrap();
     pseudo_v4(source, destination, packet[9], length).and(Sum::of(&packet[20..])).fold() == 0xffff
