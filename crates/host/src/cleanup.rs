@@ -29,8 +29,8 @@ pub fn sweep() -> Result<usize, HostError> {
 fn sweep_all(netlink: &mut Netlink) -> io::Result<usize> {
     let (mut rules, mut routes) = (Vec::new(), Vec::new());
     for family in [Family::V4, Family::V6] {
-        rules.extend(all(rule::all(netlink, family))?.into_iter().filter(rule::is_ours));
-        routes.extend(all(route::all(netlink, family))?.into_iter().filter(route::is_ours));
+        rules.extend(rule::all(netlink, family)?.into_iter().filter(rule::is_ours));
+        routes.extend(route::all(netlink, family)?.into_iter().filter(route::is_ours));
     }
     let living = Living::of(&rules, &routes);
     let mut swept = 0;
@@ -80,14 +80,6 @@ const fn both_tables(table: u32) -> [u32; 2] {
 
 const fn is_claims(table: u32) -> bool {
     table & 1 == 1
-}
-
-/// A kernel without this family has nothing of it.
-fn all<T>(read: io::Result<Vec<T>>) -> io::Result<Vec<T>> {
-    match read {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => Ok(Vec::new()),
-        other => other,
-    }
 }
 
 /// 1, or 0 for what went by itself meanwhile.

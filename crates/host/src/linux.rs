@@ -7,7 +7,7 @@ use mrvpn_netplan::plan::{Family, PolicyRule, RouteKind, RouteSpec};
 use mrvpn_netplan::{DeviceSpec, Host, HostError, HostFacts, Step};
 use netlink_packet_route::RouteNetlinkMessage;
 
-use crate::netlink::{Netlink, address, link, route, rule};
+use crate::netlink::{Netlink, address, is_without_family, link, route, rule};
 use crate::tun::{self, LinuxQueue};
 use crate::{device, facts};
 
@@ -149,8 +149,7 @@ fn is_gone(error: &io::Error) -> bool {
 
 /// A kernel without IPv6 sends none, in clear or otherwise: there is nothing to do.
 fn is_without_ipv6(step: &Step, error: &io::Error) -> bool {
-    let unsupported = matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP));
-    unsupported && family(step) == Family::V6
+    is_without_family(error) && family(step) == Family::V6
 }
 
 const fn family(step: &Step) -> Family {
@@ -178,4 +177,30 @@ fn describe(step: &Step) -> String {
         Step::RemoveRule(rule) => ("removing", format!("policy rule at priority {}", rule.priority)),
     };
     format!("{verb} {object}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_step_and_what_to_do() {
+        let route =
+            RouteSpec { table: 19713, prefix: "10.1.0.0/16".parse().unwrap(), kind: RouteKind::Throw, metric: 1 };
+        let what = describe(&Step::AddRoute(route));
+        assert_eq!(what, "adding route 10.1.0.0/16 to table 19713");
+        let error = failed(what, io::Error::from_raw_os_error(libc::EPERM));
+        assert!(matches!(error, HostError::NotPermitted { .. }));
+        assert!(error.to_string().contains("sudo"));
+    }
+
+    #[test]
+    fn only_ipv6_may_be_missing() {
+        let missing = io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
+        let route = |prefix: &str| {
+            Step::AddRoute(RouteSpec { table: 1, prefix: prefix.parse().unwrap(), kind: RouteKind::Throw, metric: 1 })
+        };
+        assert!(is_without_ipv6(&route("fd00::/8"), &missing));
+        assert!(!is_without_ipv6(&route("10.0.0.0/8"), &missing));
+    }
 }

@@ -64,11 +64,13 @@ impl Netlink {
         self.request(message, NLM_F_ACK)
     }
 
-    /// Asks for everything of a kind. A list that changed while it was read is read again.
+    /// Asks for everything of a kind. A list that changed while it was read is read again; a kernel without the family
+    /// that is asked for has nothing of it.
     pub(crate) fn dump(&mut self, message: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
         for _ in 0..DUMP_TRIES {
             match self.request(message.clone(), NLM_F_DUMP) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_without_family(&error) => return Ok(Vec::new()),
                 other => return other,
             }
         }
@@ -136,6 +138,11 @@ impl Answer {
     }
 }
 
+/// Whether the kernel does not speak the address family at all.
+pub(crate) fn is_without_family(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP))
+}
+
 /// Length of the first message in `bytes`, from its header; `None` at the end.
 fn message_length(bytes: &[u8]) -> Option<usize> {
     let length = u32::from_ne_bytes(*bytes.first_chunk::<4>()?);
@@ -145,4 +152,48 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
 
 const fn padding(length: usize) -> usize {
     length.next_multiple_of(ALIGN) - length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An acknowledgement with an error of ENODEV, as the kernel sends it, of request 7.
+    fn refusal() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [36u32, 2, 7, 0] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend((-libc::ENODEV).to_ne_bytes());
+        for word in [16u32, 24, 7, 0] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_refusal_is_the_systems_own_error() {
+        let error = Answer::default().take(&refusal(), 7).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    }
+
+    #[test]
+    fn an_answer_to_another_request_is_passed_over() {
+        let mut answer = Answer::default();
+        answer.take(&refusal(), 8).unwrap();
+        assert!(!answer.complete && answer.messages.is_empty());
+    }
+
+    #[test]
+    fn no_cut_or_flipped_answer_stops_the_reader() {
+        let whole = refusal();
+        for end in 0..whole.len() {
+            let _ = Answer::default().take(&whole[..end], 7);
+        }
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0xff;
+            let _ = Answer::default().take(&bytes, 7);
+        }
+    }
 }

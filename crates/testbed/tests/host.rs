@@ -148,6 +148,27 @@ fn a_sweep_leaves_an_engine_that_runs_alone() {
 }
 
 #[test]
+fn where_ipv6_is_switched_off_it_is_captured_all_the_same_and_stays_off() {
+    let card = Card::new(0);
+    for scope in ["all", "default"] {
+        card.netns.sysctl(&format!("net.ipv6.conf.{scope}.disable_ipv6"), "1");
+    }
+    let before = HostSnapshot::take(&card.netns);
+    card.inside(|| {
+        let mut host = LinuxHost::new().unwrap();
+        let queues = host.open(&device(true)).unwrap();
+        let wanted = wanted(&mut host, UK);
+        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+        card.shows_lines();
+        assert!(card.route_get("203.0.113.10").contains("dev mrvpn0"));
+        assert_eq!(card.netns.run("sysctl", &["-n", "net.ipv6.conf.eth0.disable_ipv6"]).trim(), "1");
+        apply(&mut host, &diff(&wanted, &Plan::empty("mrvpn0"))).unwrap();
+        drop(queues);
+    });
+    assert_eq!(before.difference(&HostSnapshot::take(&card.netns)), "");
+}
+
+#[test]
 fn a_watch_notices_a_card_that_comes_and_is_quiet_otherwise() {
     let card = Card::new(0);
     card.inside(|| {

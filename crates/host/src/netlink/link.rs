@@ -5,7 +5,7 @@ use std::io;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
 
-use super::Netlink;
+use super::{Netlink, is_without_family};
 
 /// A device of this namespace.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub(crate) fn prepare(netlink: &mut Netlink, index: u32, mtu: u16, queue_length:
     message.attributes = vec![LinkAttribute::Mtu(u32::from(mtu)), LinkAttribute::TxQueueLen(queue_length)];
     netlink.change(RouteNetlinkMessage::SetLink(message))?;
     match netlink.change(RouteNetlinkMessage::SetLink(without_generated_addresses(index))) {
-        Err(error) if is_without_ipv6(&error) => Ok(()),
+        Err(error) if is_without_family(&error) => Ok(()),
         other => other,
     }
 }
@@ -56,11 +56,6 @@ fn without_generated_addresses(index: u32) -> LinkMessage {
     let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     message.attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])];
     message
-}
-
-/// Whether the kernel has no IPv6, or the device has none.
-fn is_without_ipv6(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::EINVAL))
 }
 
 fn of(index: u32) -> LinkMessage {

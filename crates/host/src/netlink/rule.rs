@@ -177,3 +177,70 @@ fn read_action(message: &RuleMessage) -> Option<RuleAction> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mrvpn_netplan::capture::METRIC_DEVICE;
+    use mrvpn_netplan::plan::{RouteKind, RouteSpec};
+
+    use super::*;
+    use crate::netlink::{address, route};
+
+    fn plain(priority: u32, family: Family, action: RuleAction) -> PolicyRule {
+        let (from, to) = (None, None);
+        PolicyRule { priority, family, local: false, from, to, proto: None, port: None, mark: None, action }
+    }
+
+    #[test]
+    fn a_rule_is_read_as_it_was_written() {
+        let marked =
+            PolicyRule { mark: Some((0x4d00_0000, 0xff00_0000)), ..plain(5300, Family::V4, RuleAction::Goto(5399)) };
+        let selective = PolicyRule {
+            local: true,
+            from: Some("10.1.2.3/32".parse().unwrap()),
+            to: Some("203.0.113.0/24".parse().unwrap()),
+            proto: Some(6),
+            port: Some(PortRange { first: 80, last: 443 }),
+            ..plain(5310, Family::V4, RuleAction::Lookup(19_712))
+        };
+        let pool = PolicyRule {
+            to: Some("2001:2::/48".parse().unwrap()),
+            ..plain(5304, Family::V6, RuleAction::Lookup(19_712))
+        };
+        for rule in [marked, selective, pool, plain(5399, Family::V6, RuleAction::Nop)] {
+            assert_eq!(read(&message(&rule)), Some(rule));
+        }
+    }
+
+    #[test]
+    fn a_rule_of_others_is_not_read() {
+        let mut foreign = message(&plain(100, Family::V4, RuleAction::Lookup(254)));
+        foreign.attributes.retain(|attribute| !matches!(attribute, RuleAttribute::Protocol(_)));
+        assert_eq!(read(&foreign), None);
+    }
+
+    #[test]
+    fn a_route_is_read_as_it_was_written() {
+        let route = |prefix: &str, kind| RouteSpec {
+            table: 19_713,
+            prefix: prefix.parse().unwrap(),
+            kind,
+            metric: METRIC_DEVICE,
+        };
+        let name = |index| (index == 7).then(|| String::from("mrvpn0"));
+        for (spec, device) in [
+            (route("10.1.0.0/16", RouteKind::Device(String::from("mrvpn0"))), Some(7)),
+            (route("0.0.0.0/0", RouteKind::Unreachable), None),
+            (route("fe80::/10", RouteKind::Throw), None),
+            (route("::/0", RouteKind::Device(String::from("mrvpn0"))), Some(7)),
+        ] {
+            assert_eq!(route::read(&route::message(&spec, device), name), Some(spec));
+        }
+    }
+
+    #[test]
+    fn an_address_names_itself_and_not_its_peer() {
+        let message = address::message(7, "10.1.2.3/32".parse().unwrap(), false);
+        assert_eq!(address::local(&message), Some("10.1.2.3".parse().unwrap()));
+    }
+}

@@ -1,0 +1,126 @@
+//! The address book under random lives of tunnels: assignments, reconnects, releases, in any order.
+
+#![allow(clippy::unwrap_used, reason = "a test whose input cannot be built has failed")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use mrvpn_netplan::{AddressBook, HostFacts, OnLink, Pools};
+use mrvpn_profile::{Assignment, Ipv4Assignment, Keepalive, ProtocolFlags};
+use mrvpn_router::{LeaseId, TunnelId};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const TUNNELS: u16 = 4;
+/// Few, so that they collide: with each other, with the LAN, with our own pool.
+const ADDRESSES: [&str; 6] =
+    ["10.8.0.2/24", "10.8.0.3/24", "10.8.0.2/16", "192.168.1.7/24", "198.18.0.1/24", "198.18.1.2/32"];
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Assigned(TunnelId, &'static str),
+    Released(TunnelId),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let tunnel = || (0..TUNNELS).prop_map(TunnelId::new);
+    prop_oneof![
+        4 => (tunnel(), select(ADDRESSES.as_slice())).prop_map(|(tunnel, net)| Happening::Assigned(tunnel, net)),
+        1 => tunnel().prop_map(Happening::Released),
+    ]
+}
+
+fn facts() -> HostFacts {
+    let lan = OnLink { net: "192.168.1.0/24".parse().unwrap(), device: String::from("eth0") };
+    HostFacts { on_link: vec![lan], ..HostFacts::default() }
+}
+
+proptest! {
+    #[test]
+    fn every_source_names_one_tunnel_and_stands_on_the_interface(happenings in vec(happening(), 1..30)) {
+        let mut book = AddressBook::new(Pools::choose(None, &[]).unwrap(), TUNNELS);
+        for happening in happenings {
+            happen(&mut book, &happening);
+            let on_interface = book.interface_addresses();
+            let unique: BTreeSet<&IpNet> = on_interface.iter().collect();
+            prop_assert_eq!(unique.len(), on_interface.len());
+            prop_assert_eq!(on_interface[0], IpNet::from(IpAddr::V4(book.own().anchor_v4)));
+            let sources: BTreeSet<IpNet> = book.sources().into_keys().map(IpNet::from).collect();
+            prop_assert_eq!(sources, on_interface[1..].iter().copied().collect::<BTreeSet<_>>());
+            prop_assert!(!on_interface.contains(&IpNet::from(IpAddr::V4(book.own().engine_v4))));
+            for tunnel in (0..TUNNELS).map(TunnelId::new) {
+                prop_assert_eq!(book.sources()[&IpAddr::V4(book.bind_v4(tunnel))], tunnel);
+                if let Some(presented) = book.entry(tunnel).and_then(|entry| entry.presented_v4) {
+                    prop_assert_eq!(book.sources()[&IpAddr::V4(presented)], tunnel);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_lease_lasts_as_long_as_the_address_and_how_it_is_presented_with_it(happenings in vec(happening(), 1..30)) {
+        let mut book = AddressBook::new(Pools::choose(None, &[]).unwrap(), TUNNELS);
+        let mut held: BTreeMap<TunnelId, (Ipv4Addr, LeaseId, Option<Ipv4Addr>)> = BTreeMap::new();
+        let mut used = BTreeSet::new();
+        for happening in happenings {
+            happen(&mut book, &happening);
+            let (Happening::Assigned(tunnel, _) | Happening::Released(tunnel)) = happening;
+            let Some(entry) = book.entry(tunnel) else {
+                held.remove(&tunnel);
+                continue;
+            };
+            let now = (entry.assigned_v4.unwrap().addr(), entry.lease, entry.presented_v4);
+            match held.insert(tunnel, now) {
+                Some(before) if before.0 == now.0 => prop_assert_eq!(before, now),
+                Some(_) | None => prop_assert!(used.insert(entry.lease) && entry.lease != LeaseId::NONE),
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_is_not_presented_as_assigned_stands_under_conflicts(happenings in vec(happening(), 1..30)) {
+        let mut book = AddressBook::new(Pools::choose(None, &[]).unwrap(), TUNNELS);
+        happenings.iter().for_each(|happening| happen(&mut book, happening));
+        for tunnel in (0..TUNNELS).map(TunnelId::new) {
+            let Some(entry) = book.entry(tunnel) else { continue };
+            let assigned = entry.assigned_v4.unwrap().addr();
+            let moved = entry.presented_v4 != Some(assigned);
+            let shown = book.conflicts().iter().any(|conflict| {
+                conflict.what == assigned.to_string() && conflict.tunnels.last() == Some(&tunnel)
+            });
+            // A tunnel whose assigned address is its own bind address is both.
+            prop_assert!(moved == shown || assigned == entry.bind_v4, "{:?}", book.conflicts());
+        }
+    }
+}
+
+fn happen(book: &mut AddressBook, happening: &Happening) {
+    match happening {
+        Happening::Assigned(tunnel, address) => {
+            book.assign(*tunnel, &assignment(address), &facts());
+        }
+        Happening::Released(tunnel) => book.release(*tunnel),
+    }
+}
+
+fn assignment(address: &str) -> Assignment {
+    Assignment {
+        ipv4: Some(Ipv4Assignment { address: address.parse().unwrap(), gateway: None }),
+        ipv6: None,
+        routes: Vec::new(),
+        redirect_gateway: None,
+        dns: Vec::new(),
+        search_domains: Vec::new(),
+        tun_mtu: 1500,
+        block_ipv6: false,
+        keepalive: Keepalive::default(),
+        peer_id: None,
+        cipher: None,
+        protocol_flags: ProtocolFlags::default(),
+        explicit_exit_notify: None,
+        session_timeout: None,
+        skipped: Vec::new(),
+    }
+}
