@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::{
-    layers,
+    error_codes, layers,
     sources::{self, root},
     step::{Reasons, report},
     threats,
@@ -17,6 +17,7 @@ pub(crate) fn run() -> bool {
         report("fmt", || cargo(&["fmt", "--all", "--check"])),
         report("layers", layers::check),
         report("threat rows", threats::check),
+        report("error codes", error_codes::check),
         report("processes", no_processes),
         report("clippy", || cargo(&clippy)),
         report("doc", || cargo(&doc)),
