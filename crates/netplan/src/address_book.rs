@@ -326,6 +326,7 @@ mod tests {
         assert_ne!(book.assign(UK, &assignment("10.100.0.2/16"), &facts), first);
     }
 
+    // proves: T-37
     #[test]
     fn two_tunnels_may_hold_the_same_address() {
         let mut book = book();
@@ -353,6 +354,7 @@ mod tests {
         assert!(!book.interface_addresses().contains(&"10.8.0.2/32".parse().unwrap()));
     }
 
+    // proves: T-37
     #[test]
     fn an_address_of_the_lan_or_of_our_pool_is_presented_as_the_bind_address() {
         let mut book = book();

@@ -288,6 +288,7 @@ mod tests {
         assert_eq!(offers_default(&own(&[]), Some(&pushed)), Offer { v4: false, v6: true });
     }
 
+    // proves: T-36
     #[test]
     fn a_route_to_net_gateway_is_no_claim() {
         let mut own = own(&["10.1.0.0/16"]);
@@ -295,6 +296,7 @@ mod tests {
         assert!(claims(UK, &own, None).is_empty());
     }
 
+    // proves: T-36
     #[test]
     fn what_lies_in_the_hosts_own_network_claims_nothing_until_a_rule_names_it() {
         let facts = on_lan("192.168.1.0/24");
@@ -315,6 +317,7 @@ mod tests {
         assert_eq!(effective(&all, &on_lan("8.0.0.0/8"), &[]).len(), 1);
     }
 
+    // proves: T-36
     #[test]
     fn loopback_link_local_and_multicast_cannot_be_claimed() {
         let all =

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mrvpn_host::{LinuxHost, LinuxQueue, NetworkWatch, sweep};
+use mrvpn_netplan::model::{ModelHost, Probe, Verdict};
 use mrvpn_netplan::{
     AddressBook, DeviceSpec, Host, HostError, HostFacts, Plan, PlanInput, Pools, Queue, apply, diff, effective, plan,
 };
@@ -106,6 +107,50 @@ fn every_packet_goes_where_the_plan_says() {
             );
         });
     }
+}
+
+// proves: T-10
+#[test]
+fn routes_and_public_networks_that_a_hostile_lan_hands_out_take_nothing() {
+    let card = Card::new(0);
+    card.inside(|| {
+        let mut host = LinuxHost::new().unwrap();
+        let _queues = host.open(&device(true)).unwrap();
+        let first = wanted(&mut host, UK);
+        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &first)).unwrap();
+        card.netns.ip("route add 0.0.0.0/1 via 192.168.7.1
+            route add 128.0.0.0/1 via 192.168.7.1
+            route add 203.0.113.10/32 via 192.168.7.1
+            addr add 8.8.8.2/24 dev eth0");
+        for plan in [first.clone(), wanted(&mut host, UK)] {
+            apply(&mut host, &diff(&first, &plan)).unwrap();
+            for destination in ["203.0.113.10", "1.1.1.1", "8.8.8.8", "10.101.0.1"] {
+                assert!(card.route_get(destination).contains("dev mrvpn0"), "{destination}");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_model_host_answers_as_the_kernel_does() {
+    let card = Card::new(0);
+    card.inside(|| {
+        let (mut host, mut model) = (LinuxHost::new().unwrap(), ModelHost::default());
+        let mut queues = Some(host.open(&device(true)).unwrap());
+        model.open(&device(true)).unwrap();
+        let steps = diff(&Plan::empty("mrvpn0"), &wanted(&mut host, UK));
+        apply(&mut host, &steps).unwrap();
+        apply(&mut model, &steps).unwrap();
+        for device_stands in [true, false] {
+            if !device_stands {
+                drop(queues.take());
+                model.lose("mrvpn0");
+            }
+            for probe in probes() {
+                assert_eq!(card.verdict(&probe), model.route(&probe), "{probe:?}, device {device_stands}");
+            }
+        }
+    });
 }
 
 // proves: I-10
@@ -360,10 +405,55 @@ impl Card {
         assert_eq!(from.len(), 7, "{from:?}");
     }
 
+    fn verdict(&self, probe: &Probe) -> Verdict {
+        let mut question = vec![String::from("route"), String::from("get"), probe.to.to_string()];
+        for (word, value) in [
+            ("ipproto", Some(u32::from(probe.proto))),
+            ("dport", probe.port.map(u32::from)),
+            ("mark", Some(probe.mark)),
+        ] {
+            question.extend(value.into_iter().flat_map(|value| [String::from(word), value.to_string()]));
+        }
+        let words: Vec<&str> = question.iter().map(String::as_str).collect();
+        match self.netns.try_run("ip", &words) {
+            Ok(answer) if answer.contains("dev mrvpn0") => Verdict::Device(String::from("mrvpn0")),
+            Ok(answer) if answer.contains("unreachable") => Verdict::Unreachable,
+            Ok(_) => Verdict::Clear,
+            Err(error) if error.contains("No route to host") => Verdict::Unreachable,
+            Err(_) => Verdict::Clear,
+        }
+    }
+
     fn route_get(&self, question: &str) -> String {
         let words: Vec<&str> = ["route", "get"].into_iter().chain(question.split_whitespace()).collect();
         self.netns.run("ip", &words)
     }
+}
+
+/// Packets that this host sends, to places of every kind.
+fn probes() -> Vec<Probe> {
+    let v4 = [
+        "203.0.113.10",
+        "203.0.113.20",
+        "203.0.113.30",
+        "10.100.7.7",
+        "10.102.0.9",
+        "10.102.9.9",
+        "192.168.7.9",
+        "192.168.9.9",
+        "192.168.44.4",
+        "198.18.0.254",
+        "198.19.1.1",
+        "8.8.8.8",
+    ];
+    let v6 = ["2001:db8::1", "2001:2::9", "fd00:7::1"];
+    v4.iter().flat_map(|to| to_place(to, 1)).chain(v6.iter().flat_map(|to| to_place(to, 58))).collect()
+}
+
+fn to_place(to: &str, icmp: u8) -> [Probe; 5] {
+    let to = to.parse().unwrap();
+    [(6, Some(443), 0), (6, Some(80), 0), (17, Some(53), 0), (icmp, None, 0), (17, Some(53), MARK.0 | 7)]
+        .map(|(proto, port, mark)| Probe { from: None, to, proto, port, mark, local: true })
 }
 
 fn device(offload: bool) -> DeviceSpec {
