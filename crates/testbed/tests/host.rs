@@ -279,7 +279,7 @@ fn a_device_that_is_not_ours_is_named_and_left_alone() {
         let ours = host.open(&device(true)).unwrap();
         assert!(matches!(LinuxHost::new().unwrap().open(&device(true)), Err(HostError::Taken { .. })));
         drop(ours);
-        host.open(&device(true)).unwrap();
+        assert_eq!(host.open(&DeviceSpec { queues: 3, ..device(true) }).unwrap().len(), 3);
     });
 }
 
