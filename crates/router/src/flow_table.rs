@@ -252,3 +252,84 @@ impl FlowTable {
         &mut self.queues[stage as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::flow::{Inside, Outside, Protocol, Remote, Way};
+    use crate::{Attachment, LeaseId, TunnelId};
+
+    const START: Moment = Moment::from_nanos(1_000_000_000);
+
+    #[test]
+    fn an_answered_datagram_flow_is_given_up_only_when_it_is_idle() {
+        let mut table = FlowTable::new(1, [1; 4]);
+        let old = insert(&mut table, 1, START).unwrap();
+        answered(&mut table, old, START);
+        let early = START + (limits::UDP_UNREPLIED - Duration::from_nanos(1));
+        assert_eq!(insert(&mut table, 2, early), None);
+        let late = START + limits::UDP_UNREPLIED;
+        assert!(insert(&mut table, 2, late).is_some());
+        assert_eq!((table.get(old), table.len()), (None, 1));
+    }
+
+    #[test]
+    fn the_longest_idle_goes_first() {
+        let mut table = FlowTable::new(2, [1; 4]);
+        let first = insert(&mut table, 1, START).unwrap();
+        let second = insert(&mut table, 2, START + limits::GRAIN).unwrap();
+        let progress = table.get(first).unwrap().progress.after(Way::Out, None);
+        table.touch(first, progress, START + limits::GRAIN);
+        assert!(insert(&mut table, 3, START + limits::GRAIN).is_some());
+        assert!(table.get(first).is_some());
+        assert_eq!(table.get(second), None);
+    }
+
+    #[test]
+    fn a_place_that_is_taken_again_answers_to_its_new_flow_alone() {
+        let mut table = FlowTable::new(2, [1; 4]);
+        let old = insert(&mut table, 1, START).unwrap();
+        table.remove(old);
+        table.remove(old);
+        let new = insert(&mut table, 2, START).unwrap();
+        assert_eq!((new.slot, table.len()), (old.slot, 1));
+        assert_eq!(table.get(old), None);
+        table.touch(old, flow(2).progress.after(Way::In, None), START);
+        assert_eq!(table.get(new), Some(&flow(2)));
+    }
+
+    #[test]
+    fn a_table_holds_as_many_as_it_may() {
+        for (count, held) in [(2, 2), (3, 3), (4, 3)] {
+            let mut table = FlowTable::new(3, [1; 4]);
+            let ids: Vec<_> = (0..count).map(|number| insert(&mut table, number, START)).collect();
+            assert!(ids.iter().all(Option::is_some), "unanswered ones make room");
+            assert_eq!(table.len(), held);
+        }
+    }
+
+    fn answered(table: &mut FlowTable, id: FlowId, now: Moment) {
+        let progress = table.get(id).unwrap().progress.after(Way::In, None);
+        table.touch(id, progress, now);
+    }
+
+    fn insert(table: &mut FlowTable, number: u16, now: Moment) -> Option<FlowId> {
+        table.insert(flow(number), |_| false, now)
+    }
+
+    fn flow(number: u16) -> Flow {
+        Flow {
+            attachment: Attachment::Rules,
+            tunnel: TunnelId::new(0),
+            lease: LeaseId::new(1),
+            protocol: Protocol::Udp,
+            inside: Inside { address: Ipv4Addr::new(198, 18, 0, 1), port: number },
+            outside: Outside { address: Ipv4Addr::new(10, 8, 0, 2), port: number },
+            remote: Remote { address: Ipv4Addr::new(203, 0, 113, 1), port: 53 },
+            progress: Progress::new(Protocol::Udp),
+        }
+    }
+}

@@ -8,7 +8,7 @@ use mrvpn_clock::Moment;
 use crate::flow::{Outside, OutsideKey, Protocol, Remote, Way};
 use crate::icmp_error::{self, Quote};
 use crate::nat::{self, State, Translation};
-use crate::outbound::most_mss;
+use crate::outbound::{lease_has_ended, most_mss};
 use crate::packet::ipv4::{self, Fragment, Ipv4, Side};
 use crate::packet::tcp::Flags;
 use crate::packet::transport::Transport;
@@ -115,7 +115,7 @@ impl Router {
         now: Moment,
     ) -> Result<Attachment, DropReason> {
         let id = self.received.later(tunnel.number().into(), ip, now);
-        let flow = id.and_then(|id| self.flows.get(id)).filter(|flow| flow.outside.address == ip.destination);
+        let flow = id.and_then(|id| self.flows.get(id)).filter(|flow| !lease_has_ended(&self.policy, flow));
         let flow = flow.ok_or(DropReason::Fragment)?;
         nat::translate_address(packet, ip, Side::Destination, flow.inside.address);
         Ok(flow.attachment)

@@ -125,6 +125,29 @@ fn later_fragments_follow_for_a_short_time_and_never_past_their_lease() {
     world.refused(Some(FR), &pieces[1], DropReason::LeaseEnded);
 }
 
+// proves: T-77, I-4
+#[test]
+fn later_fragments_from_a_server_do_not_outlive_the_lease_even_if_the_address_stays() {
+    let mut world = World::new();
+    world.send(FR, &udp(app(53), web(), b""));
+    let answers = cut(&udp(web(), (inner(FR), 53), &[5; 2_000]), 1_000);
+    world.receive(FR, &answers[0]);
+    world.change(|input| input.tunnels[FR.index()].lease = LeaseId::new(9));
+    world.unwanted(FR, &answers[1], DropReason::Fragment);
+}
+
+// proves: I-2
+#[test]
+fn a_later_fragment_never_follows_another_flow_that_took_its_first_ones_place() {
+    let mut world = World::new();
+    let pieces = cut(&udp(app(53), web(), &[5; 2_000]), 1_000);
+    world.send(FR, &pieces[0]);
+    world.change(|input| input.tunnels[FR.index()].lease = LeaseId::new(9));
+    world.refused(Some(FR), &pieces[0], DropReason::LeaseEnded);
+    world.send(US, &udp((bind(US), 53), web(), b""));
+    world.dropped(&pieces[1], DropReason::Fragment);
+}
+
 #[test]
 fn a_first_fragment_too_short_for_its_ports_is_malformed() {
     let mut world = World::new();

@@ -387,6 +387,39 @@ fn answers_and_data_prolong_a_flow() {
 }
 
 #[test]
+fn every_packet_puts_off_the_end_of_its_flow() {
+    let mut world = World::new();
+    let ping = echo(8, ANCHOR, web().0, 1, b"ping");
+    let sent = world.send(FR, &ping);
+    world.pass(Duration::from_secs(20));
+    world.send(FR, &ping);
+    world.pass(Duration::from_secs(25));
+    world.receive(FR, &swapped(&sent));
+}
+
+#[test]
+fn a_connection_that_was_refused_ends_soon() {
+    let mut world = World::new();
+    established(&mut world, 7000);
+    world.set_state(FR, TunnelState::Down);
+    world.refused(Some(FR), &tcp(app(7000), web(), ACK, &[], b"data"), DropReason::TunnelDown);
+    world.pass(limits::TCP_CLOSING + limits::GRAIN);
+    world.router.handle_timeout(world.now);
+    assert_eq!(world.router.flows(), 0);
+}
+
+#[test]
+fn a_syn_on_an_ended_connection_opens_another_one() {
+    let mut world = World::new();
+    established(&mut world, 7000);
+    world.change(|input| input.rules.push(rule("203.0.113.0/24", Target::Tunnel(UK))));
+    let syn = tcp(app(7000), web(), SYN, &[], b"");
+    world.send(FR, &syn);
+    world.receive(FR, &tcp(web(), (inner(FR), 7000), RST, &[], b""));
+    world.send(UK, &syn);
+}
+
+#[test]
 fn a_remote_to_which_every_port_is_taken_takes_no_other_app() {
     let mut world = World::new();
     for port in 0..=u16::MAX {

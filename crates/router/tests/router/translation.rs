@@ -201,6 +201,10 @@ fn an_offload_that_contradicts_the_packet_is_malformed() {
         let outcome = world.router.outbound(&mut packet, &offload, Attachment::Rules, world.now);
         assert_eq!(outcome, Outbound::Drop(DropReason::Malformed), "{offload:?}");
     }
+    let mut fragment = udp(app(7000), web(), &[0; 300]);
+    set(&mut fragment, 6, 0x2000);
+    let outcome = world.router.outbound(&mut fragment, &place(20, 6), Attachment::Rules, world.now);
+    assert_eq!(outcome, Outbound::Drop(DropReason::Malformed));
     let mut packet = udp(app(7000), web(), &[0; 300]);
     let outcome = world.router.outbound(&mut packet, &segments(SegmentKind::Udp, 100), Attachment::Rules, world.now);
     assert_eq!(outcome, Outbound::Forward { tunnel: FR, limit: LIMIT });
