@@ -1,6 +1,20 @@
 //! Many tunnels at once: dialling, reconnects, leases, lanes and the data path, status. All that decides is a value
-//! without I/O ([`tunnel`], [`fleet`], [`lane`]); tokio, threads and sockets are in [`driver`].
+//! without I/O ([`Tunnel`], [`Fleet`], `Lane`); tokio, threads and sockets are in [`driver`].
 
+mod backoff; // when to try again
+pub mod bootstrap; // names of remotes
 pub mod config; // what the engine is told to run
+pub mod datapath; // both directions on one screen
+pub mod driver; // where the engine meets the machine
+pub mod error; // what went wrong with a tunnel
+pub mod fleet; // all tunnels together
+pub mod lane; // the data path of one thread, as a value
+mod remotes; // which address is dialled next
+pub mod status; // `status --json` as values
+pub mod tunnel; // one tunnel kept alive
 
 pub use config::{EngineConfig, TunnelConfig};
+pub use driver::{Command, EngineError, Progress, run};
+pub use fleet::{Fleet, FleetError, Request};
+pub use status::{Status, TunnelStatus};
+pub use tunnel::{Ask, Change, Tunnel, TunnelState};

@@ -1,1 +1,16 @@
-fn main() {}
+//! `mrvpn`: the program. It joins the pieces: the command line reads files with the caller's rights, the engine runs with
+//! the Linux host, a control socket stands between the two. It decides nothing about packets or tunnels.
+
+mod cli; // commands
+mod control; // the socket between a command and the engine
+mod failure; // errors as the user reads them
+mod instance; // several engines: names, directories, locks
+mod load; // files into a configuration
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::run(cli::Arguments::parse())
+}

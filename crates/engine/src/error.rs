@@ -1,0 +1,121 @@
+//! What went wrong with one tunnel, in the words of contract.md section 3: a code that never changes meaning, the stage,
+//! what happened and what to do. Made from a session's end or from dialling; shown by `status` and `up`.
+
+use mrvpn_clock::Moment;
+use mrvpn_proto::EndReason;
+
+/// The error of one tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelError {
+    /// Stable code, listed in `docs/errors.md`.
+    pub code: &'static str,
+    /// `name`, `route`, `socket`, `no-answer`, `wrap`, `tls`, `certificate`, `auth`, `push`, `address` or `ended`.
+    pub stage: &'static str,
+    /// What happened; foreign text in it is escaped.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// When.
+    pub at: Moment,
+    /// When the tunnel tries again; `None` when it does not.
+    pub retry_at: Option<Moment>,
+}
+
+impl TunnelError {
+    /// From the end of a session.
+    #[must_use]
+    pub fn from_end(reason: &EndReason, at: Moment) -> Self {
+        Self {
+            code: reason.code(),
+            stage: reason.stage(),
+            message: reason.to_string(),
+            hint: reason.hint().to_owned(),
+            at,
+            retry_at: None,
+        }
+    }
+
+    /// No datagram of the server within the answer limit.
+    #[must_use]
+    pub fn no_answer(remote: &str, refused: bool, at: Moment) -> Self {
+        let (message, hint) = if refused {
+            (
+                format!("{remote} refuses the port: nothing listens there"),
+                "check host, port and protocol of `remote`, and that the server runs",
+            )
+        } else {
+            (
+                format!("no answer from {remote} for 10 s"),
+                "the server is down or blocked, or the tls-auth/tls-crypt key, `key-direction` or `auth` digest is not \
+                 the server's (a server says nothing to a wrong key)",
+            )
+        };
+        Self { code: "no-answer", stage: "no-answer", message, hint: hint.to_owned(), at, retry_at: None }
+    }
+
+    /// The remote's name has no address.
+    #[must_use]
+    pub fn unknown_host(host: &str, why: &str, at: Moment) -> Self {
+        Self {
+            code: "unknown-host",
+            stage: "name",
+            message: format!("{host}: {why}"),
+            hint: "check the spelling of `remote` and that this machine's resolver answers".to_owned(),
+            at,
+            retry_at: None,
+        }
+    }
+
+    /// No way to the remote's address.
+    #[must_use]
+    pub fn no_socket(remote: &str, why: &str, at: Moment) -> Self {
+        Self {
+            code: "no-route",
+            stage: "route",
+            message: format!("{remote}: {why}"),
+            hint: "this machine has no way to that address: check its network".to_owned(),
+            at,
+            retry_at: None,
+        }
+    }
+
+    /// User and password are needed and nobody gave them.
+    #[must_use]
+    pub fn needs_credentials(name: &str, at: Moment) -> Self {
+        Self {
+            code: "needs-credentials",
+            stage: "auth",
+            message: format!("{name} asks for a user and a password"),
+            hint: "give them with `--credentials FILE` (two lines, mode 0600), or start `mrvpn up` on a terminal"
+                .to_owned(),
+            at,
+            retry_at: None,
+        }
+    }
+
+    /// The profile has no remote that this version can dial.
+    #[must_use]
+    pub fn no_remote(at: Moment) -> Self {
+        Self {
+            code: "no-remote",
+            stage: "socket",
+            message: "no `remote` of the profile uses UDP".to_owned(),
+            hint: "TCP is not in this version: add a `remote HOST PORT udp`".to_owned(),
+            at,
+            retry_at: None,
+        }
+    }
+
+    /// The certificate options of the profile cannot be used.
+    #[must_use]
+    pub fn bad_certificates(why: &str, at: Moment) -> Self {
+        Self {
+            code: "profile-certificates",
+            stage: "certificate",
+            message: why.to_owned(),
+            hint: "check `ca`, `cert` and `key` of the profile".to_owned(),
+            at,
+            retry_at: None,
+        }
+    }
+}
