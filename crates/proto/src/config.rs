@@ -14,7 +14,7 @@ pub struct SessionConfig {
     pub wrap: Wrap,
     /// Whether the outer packets are IPv6: their header is 20 bytes longer, control packets that much shorter.
     pub ipv6_outside: bool,
-    /// User and password. A server takes at most [`limits::CREDENTIAL`] bytes of each.
+    /// User and password. A stock server takes 127 bytes of each at most and refuses longer ones by name.
     pub credentials: Option<Credentials>,
     /// Accepted data ciphers, in order (`data-ciphers`).
     pub ciphers: Vec<Cipher>,

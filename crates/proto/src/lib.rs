@@ -15,6 +15,8 @@ pub mod key_method; // the key exchange message
 pub mod limits; // every limit and time
 pub mod opcode; // the first byte
 pub mod options_string; // the options string of both sides
+#[cfg(any(test, feature = "test-peer"))]
+pub mod peer; // the server half, scripted, for tests
 pub mod peer_info; // what the client says of itself
 mod reader; // a cursor over foreign bytes
 pub mod reliable; // messages, acknowledgements, retransmission

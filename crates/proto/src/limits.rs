@@ -19,9 +19,6 @@ pub const PUSH: usize = 768 * 1_024;
 /// Certificates in a server's chain, its own included.
 pub const CHAIN_DEPTH: usize = 10;
 
-/// Bytes of foreign text in an error or a log.
-pub const FOREIGN_TEXT: usize = 256;
-
 /// Acknowledgements in one packet (section 1.3; `reliable.h` RELIABLE_ACK_SIZE).
 pub const ACKS: usize = 8;
 
@@ -88,11 +85,9 @@ pub const GCM_USAGE_WORN: u64 = GCM_USAGE / 8 * 7;
 /// Packets that do not authenticate under one data key, after which it opens no more (section 6.6).
 pub const FORGERIES: u64 = 1 << 36;
 
-/// Bytes of user name or password: a stock server's buffer of 128 with the final NUL (section 5.1).
-pub const CREDENTIAL: usize = 127;
-
-/// Bytes of the peer info (`ssl.c`, its buffer of 1,536 less the key method's own).
-pub const PEER_INFO: usize = 1_024;
+/// Bytes of our key exchange message: it must be one TLS record, and an OpenVPN server reads no more at once (section
+/// 5.1).
+pub const KEY_EXCHANGE: usize = 2_048;
 
 #[cfg(test)]
 mod tests {

@@ -161,7 +161,7 @@ mod tests {
     /// The naive model: a set of all ids ever accepted.
     fn model_accepts(seen: &mut BTreeSet<u32>, id: u32, width: u32) -> bool {
         let highest = seen.last().copied().unwrap_or(0);
-        let fits = id > highest || highest - id < width;
+        let fits = highest.saturating_sub(id) < width;
         fits && seen.insert(id)
     }
 
@@ -173,12 +173,12 @@ mod tests {
         ) {
             let mut window = ReplayWindow::<64>::new();
             let mut seen = BTreeSet::new();
-            let mut newest = 1;
+            let mut newest = 1u32;
             for (number, kind) in steps {
                 let candidate = match kind {
                     0 => number,
-                    1 => newest + number % 5,
-                    _ => (newest + 3).saturating_sub(number % 80).max(1),
+                    1 => newest.saturating_add(number % 5),
+                    _ => newest.saturating_add(3).saturating_sub(number % 80).max(1),
                 };
                 newest = newest.max(candidate);
                 let expected = model_accepts(&mut seen, candidate, 64);

@@ -99,16 +99,49 @@ impl Sealer {
         self.next = id.checked_add(1);
         Ok(id)
     }
-
-    /// Makes `id` the next packet's, for tests of the end of the numbers.
-    #[cfg(test)]
-    pub(crate) fn set_next(&mut self, id: u32) {
-        self.next = Some(id);
-    }
 }
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealer").field("cipher", &self.key.cipher).field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mrvpn_profile::Cipher;
+
+    use super::*;
+    use crate::data::DataKeys;
+    use crate::key_block::KeyBlock;
+    use crate::wrapping::Side;
+
+    fn sealer(next: u32) -> Sealer {
+        let block = KeyBlock::from_bytes([7; KeyBlock::LEN]);
+        let peer_id = PeerId::new(1).unwrap();
+        let keys = DataKeys::new(&block, Side::Client, Cipher::Aes256Gcm, KeyId::FIRST, peer_id);
+        Sealer { next: Some(next), ..keys.sealer }
+    }
+
+    // proves: T-14
+    #[test]
+    fn a_key_is_worn_from_the_id_that_openvpn_renegotiates_at() {
+        let trigger = limits::DATA_PACKET_ID_WORN;
+        for (next, worn) in [(1, false), (trigger - 1, false), (trigger, true), (trigger + 1, true)] {
+            assert_eq!(sealer(next).worn(), worn, "{next:#x}");
+        }
+    }
+
+    // proves: T-14
+    #[test]
+    fn an_id_never_comes_twice() {
+        let mut sealer = sealer(u32::MAX);
+        let mut frame = [0; 30];
+        assert_eq!(sealer.seal(&mut frame), Ok(()));
+        assert_eq!(frame[4..8], [0xff; 4]);
+        for _ in 0..3 {
+            assert_eq!(sealer.seal(&mut [0; 30]), Err(SealError::Worn));
+        }
+        assert!(sealer.worn());
     }
 }

@@ -29,6 +29,9 @@ pub enum EndReason {
         /// Of which kind.
         kind: AuthFailure,
     },
+    /// User and password do not fit into the key exchange message ([`crate::limits::KEY_EXCHANGE`]).
+    #[error("user and password are too long to be sent")]
+    LoginTooLong,
     /// What the server pushed cannot be used.
     #[error("the server's configuration cannot be used")]
     Push(#[source] PushError),
@@ -127,6 +130,7 @@ impl EndReason {
                 AuthFailure::SessionExpired | AuthFailure::Temporary { .. } => Fault::Server,
                 AuthFailure::NoSharedCipher => Fault::Profile,
             },
+            Self::LoginTooLong => Fault::User,
             Self::Cipher { .. } => Fault::Profile,
             Self::Push(_)
             | Self::Unsupported(_)
@@ -148,7 +152,12 @@ impl EndReason {
                 AuthFailure::Refused | AuthFailure::Challenge | AuthFailure::NoSharedCipher => true,
                 AuthFailure::SessionExpired | AuthFailure::Temporary { .. } => false,
             },
-            Self::Push(_) | Self::Cipher { .. } | Self::Unsupported(_) | Self::ServerHalt { .. } | Self::Closed => true,
+            Self::LoginTooLong
+            | Self::Push(_)
+            | Self::Cipher { .. }
+            | Self::Unsupported(_)
+            | Self::ServerHalt { .. }
+            | Self::Closed => true,
             Self::NoAnswer
             | Self::HandshakeTimeout(_)
             | Self::PingRestart
@@ -177,9 +186,11 @@ impl EndReason {
                 AuthFailure::Challenge => "auth-challenge",
                 AuthFailure::NoSharedCipher => "no-shared-cipher",
             },
+            Self::LoginTooLong => "login-too-long",
             Self::Push(_) => "push-refused",
             Self::Cipher { .. } => "no-shared-cipher",
-            Self::Unsupported(_) => "server-too-old",
+            Self::Unsupported(Unsupported::NoTlsEkm | Unsupported::NoPeerId) => "server-too-old",
+            Self::Unsupported(Unsupported::AeadEpoch) => "server-protocol",
             Self::PingRestart => "ping-timeout",
             Self::ServerRestart { .. } => "server-restart",
             Self::ServerHalt { .. } => "server-halt",
@@ -203,7 +214,7 @@ impl EndReason {
             Self::Tls(error) if error.is_certificate() => "certificate",
             Self::Tls(_) => "tls",
             Self::AuthFailed { kind: AuthFailure::NoSharedCipher, .. } => "push",
-            Self::AuthFailed { .. } => "auth",
+            Self::AuthFailed { .. } | Self::LoginTooLong => "auth",
             Self::Push(_) | Self::Cipher { .. } | Self::Unsupported(_) | Self::Protocol(_) => "push",
             Self::PingRestart
             | Self::ServerRestart { .. }
@@ -224,8 +235,8 @@ impl EndReason {
             }
             Self::HandshakeTimeout(stage) => match stage {
                 Stage::KeyExchange => {
-                    "a server that wants user and password and gets none stays silent: give credentials, or ask its \
-                     operator"
+                    "a server that refuses our certificate, or wants user and password and gets none, just goes silent: \
+                     check `cert` and `key`, give credentials"
                 }
                 Stage::Push => "the server's check of the login takes too long: ask its operator",
                 Stage::Reset | Stage::Tls | Stage::Up | Stage::Closing | Stage::Ended => {
@@ -241,11 +252,13 @@ impl EndReason {
                 AuthFailure::Challenge => "one-time codes are not in this version",
                 AuthFailure::NoSharedCipher => "add a cipher of the server to `data-ciphers`",
             },
+            Self::LoginTooLong => "a stock server takes at most 127 bytes of each",
             Self::Push(error) => error.hint(),
             Self::Cipher { .. } => {
                 "add the server's cipher to `data-ciphers`, if it is AES-128-GCM, AES-256-GCM or CHACHA20-POLY1305"
             }
-            Self::Unsupported(_) => "the server needs OpenVPN 2.6 or later",
+            Self::Unsupported(Unsupported::NoTlsEkm | Unsupported::NoPeerId) => "the server needs OpenVPN 2.6 or later",
+            Self::Unsupported(Unsupported::AeadEpoch) => "it was not offered: ask the server's operator",
             Self::PingRestart => "the server is gone or the way to it is cut: it is tried again",
             Self::ServerRestart { .. } | Self::ServerExit | Self::Renegotiation => "it is tried again",
             Self::ServerHalt { .. } => "the server's operator ended this session",

@@ -55,8 +55,12 @@ impl Session {
             options: &client_options(&config.wrap, config.fallback, config.digest),
             credentials: config.credentials.as_ref(),
             peer_info: &peer_info(&config.version, &config.ciphers),
-        };
-        match self.tls.write_plaintext(&message.emit()) {
+        }
+        .emit();
+        if message.len() > limits::KEY_EXCHANGE {
+            return self.end(EndReason::LoginTooLong, now);
+        }
+        match self.tls.write_plaintext(&message) {
             Ok(()) => self.phase = Phase::KeyExchange(KeyExchange { since: now, begun: Vec::new() }),
             Err(error) => self.end(EndReason::Tls(error), now),
         }

@@ -34,6 +34,8 @@ use crate::wrapping::{Side, Wrapper};
 
 pub use end::{EndReason, Fault, ProtocolError, Unsupported};
 pub use event::{Established, Event, Stage, Timer};
+#[cfg(any(test, feature = "test-peer"))]
+pub(crate) use outlet::payload_size;
 
 /// A client session.
 ///
@@ -114,6 +116,14 @@ impl Session {
         let mut random = ChaCha20Rng::from_seed(seed);
         let own = random_session_id(&mut random);
         Self::with_session_id(config, tls, own, random_source(&mut random), wall, now)
+    }
+
+    /// A session with a given session id and no randoms, for recorded conversations.
+    #[cfg(any(test, feature = "test-peer"))]
+    #[must_use]
+    pub fn with_id(config: SessionConfig, tls: Box<dyn Tls>, own: SessionId, wall: WallTime, now: Moment) -> Self {
+        let source = KeySource { pre_master: Zeroizing::new([0; 48]), random1: [0; 32], random2: [0; 32] };
+        Self::with_session_id(config, tls, own, source, wall, now)
     }
 
     fn with_session_id(
@@ -217,8 +227,11 @@ impl Session {
         if matches!(self.phase, Phase::Ended) {
             return;
         }
-        self.tls.write_tls(&mut self.tls_out);
-        self.flush(now);
+        // Before the server's reset nobody is there to hear TLS.
+        if self.peer.is_some() {
+            self.tls.write_tls(&mut self.tls_out);
+            self.flush(now);
+        }
         self.phase = Phase::Ended;
         self.events.push_back(Event::Ended(reason));
     }

@@ -9,6 +9,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::asn1_rs::{Oid, Tag};
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name, X509Version};
 
 use super::TlsError;
@@ -30,6 +31,8 @@ pub(super) struct Facts {
     pub(super) netscape_type: Option<u8>,
     /// CA flag and path length of the basic constraints; `None` without the extension.
     pub(super) constraints: Option<(bool, Option<u32>)>,
+    /// Its RSA key has fewer than 2,048 bits: neither webpki nor rustls takes its signatures.
+    pub(super) has_short_rsa_key: bool,
     /// X.509 version 1, which has no extensions.
     pub(super) is_version_1: bool,
     /// Valid from.
@@ -59,6 +62,7 @@ impl Facts {
             extended_usage: None,
             netscape_type: None,
             constraints: None,
+            has_short_rsa_key: has_short_rsa_key(&certificate),
             is_version_1: certificate.version() == X509Version::V1,
             not_before: wall(validity.not_before.timestamp()),
             not_after: wall(validity.not_after.timestamp()),
@@ -150,6 +154,13 @@ impl Facts {
     /// The subject for errors and logs.
     pub(super) fn shown_subject(&self) -> String {
         escape(self.subject.as_bytes())
+    }
+}
+
+fn has_short_rsa_key(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => key.key_size() < 2_048,
+        Ok(_) | Err(_) => false,
     }
 }
 

@@ -73,6 +73,9 @@ impl ServerPolicy {
             return Err(TlsError::BadName);
         }
         self.check_fingerprint(leaf)?;
+        if facts.has_short_rsa_key {
+            return Err(TlsError::BadChain(String::from("its RSA key is shorter than 2048 bits")));
+        }
         if !self.anchors.is_empty() {
             self.check_chain(leaf, others, &facts, &chain, now)?;
         }
@@ -112,6 +115,11 @@ impl ServerPolicy {
             if outdated.facts.check_time(now).is_err() && verify_path(leaf, others, &[outdated], now).is_ok() {
                 return outdated.facts.check_time(now);
             }
+        }
+        // The signature of a short key is not even looked at, which would else be told as a wrong CA.
+        let mut issuers = self.anchors.iter().map(|anchor| &anchor.facts).chain(chain);
+        if issuers.any(|issuer| issuer.has_short_rsa_key) {
+            return Err(TlsError::BadChain(String::from("the RSA key of its CA is shorter than 2048 bits")));
         }
         Err(explain(error, facts, chain, now))
     }
@@ -208,7 +216,10 @@ fn verify_path(
     now: WallTime,
 ) -> Result<(), webpki::Error> {
     let trust: Vec<TrustAnchor<'_>> = anchors.iter().map(|anchor| anchor.trust.clone()).collect();
-    let within_length = |path: &VerifiedPath<'_>| check_anchor_length(path, anchors);
+    let as_openssl = |path: &VerifiedPath<'_>| {
+        check_issuers(path)?;
+        check_anchor_length(path, anchors)
+    };
     let end_entity = EndEntityCert::try_from(leaf)?;
     end_entity.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
@@ -217,9 +228,16 @@ fn verify_path(
         UnixTime::since_unix_epoch(Duration::from_secs(now.unix())),
         KeyUsage::server_auth(),
         None,
-        Some(&within_length),
+        Some(&as_openssl),
     )?;
     Ok(())
+}
+
+/// webpki looks at the CA flag of an intermediate, not at its key usage.
+fn check_issuers(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    let may_sign = |der: CertificateDer<'_>| Facts::parse(&der).is_ok_and(|facts| facts.may_sign());
+    let all = path.intermediate_certificates().all(|issuer| may_sign(issuer.der()));
+    if all { Ok(()) } else { Err(webpki::Error::EndEntityUsedAsCa) }
 }
 
 /// webpki forgets the path length of a trust anchor; OpenSSL does not.
@@ -254,7 +272,48 @@ fn explain(error: webpki::Error, leaf: &Facts, chain: &[Facts], now: WallTime) -
         Error::UnsupportedSignatureAlgorithmContext(_) => {
             TlsError::BadChain(String::from("it is signed with an algorithm that is too weak or unknown"))
         }
+        Error::UnsupportedCertVersion => {
+            TlsError::BadChain(String::from("an X.509 version 1 certificate in it, which is not in this version"))
+        }
         Error::MaximumPathDepthExceeded => TlsError::ChainTooLong,
         other => TlsError::BadChain(escape(other.to_string().as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CA_1024: &[u8] = include_bytes!("../../tests/vectors/weak/ca-rsa1024.der");
+    const LEAF_OF_1024: &[u8] = include_bytes!("../../tests/vectors/weak/leaf-of-rsa1024.der");
+    const CA_2048: &[u8] = include_bytes!("../../tests/vectors/weak/ca-rsa2048.der");
+    const LEAF_1024: &[u8] = include_bytes!("../../tests/vectors/weak/leaf-rsa1024.der");
+    const LEAF_VERSION_1: &[u8] = include_bytes!("../../tests/vectors/weak/leaf-version1.der");
+    const LEAF_SHA1: &[u8] = include_bytes!("../../tests/vectors/weak/leaf-sha1.der");
+
+    fn judged(ca: &[u8], leaf: &[u8]) -> Result<Vec<String>, TlsError> {
+        let options = TlsOptions { ca: vec![ca.to_vec()], ..TlsOptions::default() };
+        let policy = ServerPolicy::new(&options, false).unwrap();
+        policy.judge(&CertificateDer::from(leaf), &[], WallTime::from_unix(1_900_000_000))
+    }
+
+    // proves: T-12
+    #[test]
+    fn weak_keys_and_digests_are_named_and_not_told_as_a_wrong_ca() {
+        let bad = |why: &str| Err(TlsError::BadChain(String::from(why)));
+        assert_eq!(judged(CA_1024, LEAF_OF_1024), bad("the RSA key of its CA is shorter than 2048 bits"));
+        assert_eq!(judged(CA_2048, LEAF_1024), bad("its RSA key is shorter than 2048 bits"));
+        assert_eq!(judged(CA_2048, LEAF_SHA1), bad("it is signed with an algorithm that is too weak or unknown"));
+        let version_1 = bad("an X.509 version 1 certificate in it, which is not in this version");
+        assert_eq!(judged(CA_2048, LEAF_VERSION_1), version_1);
+        assert!(matches!(judged(CA_2048, LEAF_OF_1024), Err(TlsError::UnknownIssuer { .. })));
+    }
+
+    // proves: T-01
+    #[test]
+    fn any_prefix_of_a_certificate_is_unreadable() {
+        for len in 0..LEAF_SHA1.len() {
+            assert!(matches!(judged(CA_2048, &LEAF_SHA1[..len]), Err(TlsError::BadCertificate(_))));
+        }
     }
 }

@@ -1,0 +1,127 @@
+//! Each limit on what comes from outside at one less, at itself, at one more. Those of single types are tested where
+//! the types are: acknowledgements, windows, usage of keys.
+
+use std::time::Duration;
+
+use mrvpn_clock::Moment;
+use mrvpn_profile::{Credentials, Secret, Wrap};
+use mrvpn_proto::peer::{ScriptedTls, TestServer, TestServerConfig};
+use mrvpn_proto::session::ProtocolError;
+use mrvpn_proto::wrapping::{Side, Wrapper};
+use mrvpn_proto::{Dropped, EndReason, Event, Session, SessionConfig, Stage, Tls, TlsError, limits};
+
+use crate::pair::{Link, Pair, WALL, config};
+
+fn around(limit: usize) -> [(usize, bool); 3] {
+    [(limit - 1, true), (limit, true), (limit + 1, false)]
+}
+
+fn ended(pair: &Pair) -> Option<EndReason> {
+    match pair.events.last() {
+        Some(Event::Ended(reason)) => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_control_datagram() {
+    let wrapper = Wrapper::new(&Wrap::None, Side::Client, WALL);
+    for (len, fits) in around(limits::CONTROL_DATAGRAM) {
+        let datagram = vec![0x20; len];
+        let result = wrapper.unwrap(&datagram, Moment::default());
+        assert_eq!(result.err(), if fits { None } else { Some(Dropped::Long) });
+    }
+}
+
+#[test]
+fn the_servers_bytes_before_tls_is_up() {
+    for (len, fits) in around(limits::TLS_FLIGHT) {
+        let client =
+            Session::new(config(Wrap::None), Box::new(ScriptedTls::client(1)), [1; 32], WALL, Moment::default());
+        let accept = Box::new(move || Box::new(ScriptedTls::server_with_flight(1, len)) as Box<dyn Tls>);
+        let server = TestServer::new(TestServerConfig::new(Wrap::None), accept, WALL);
+        let mut pair = Pair::of(client, server, Link::default(), 1);
+        pair.run(Duration::from_secs(60));
+        let expected = if fits { None } else { Some(EndReason::Tls(TlsError::FlightTooLong)) };
+        assert_eq!(ended(&pair), expected);
+        assert_eq!(pair.client.stage() == Stage::Up, fits);
+    }
+}
+
+#[test]
+fn one_control_message() {
+    for (len, fits) in around(limits::CONTROL_MESSAGE) {
+        let mut pair = Pair::new(config(Wrap::None), TestServerConfig::new(Wrap::None), Link::default(), 1);
+        pair.run(Duration::from_secs(60));
+        pair.server.send_record(&[&vec![b'x'; len - 1][..], b"\0"].concat(), pair.now);
+        pair.run_until(Duration::from_secs(9), |pair| pair.client.stage() == Stage::Ended);
+        let expected = if fits { None } else { Some(EndReason::Protocol(ProtocolError::MessageTooLong)) };
+        assert_eq!(ended(&pair), expected);
+    }
+}
+
+/// A push of `total` bytes in parts of 48 KiB at most.
+fn push_of(total: usize) -> Vec<String> {
+    let last = TestServerConfig::new(Wrap::None).push.remove(0);
+    let mut parts = Vec::new();
+    let mut left = total - last.len();
+    while left > 0 {
+        let (begin, end) = ("PUSH_REPLY,echo ", ",push-continuation 2");
+        let size = if left > 2 * 48 * 1_024 { 48 * 1_024 } else { left.min(60 * 1_024).max(left / 2) };
+        parts.push(format!("{begin}{}{end}", "x".repeat(size - begin.len() - end.len())));
+        left -= size;
+    }
+    parts.push(last);
+    assert_eq!(parts.iter().map(String::len).sum::<usize>(), total);
+    parts
+}
+
+#[test]
+fn all_of_one_push() {
+    for (total, fits) in around(limits::PUSH) {
+        let mut server = TestServerConfig::new(Wrap::None);
+        server.push = push_of(total);
+        let mut pair = Pair::new(config(Wrap::None), server, Link::default(), 1);
+        pair.run(Duration::from_secs(60));
+        let expected = if fits { None } else { Some(EndReason::Protocol(ProtocolError::PushTooLong)) };
+        assert_eq!(ended(&pair), expected);
+    }
+}
+
+/// The configuration whose key exchange message has `len` bytes.
+fn with_message_of(len: usize) -> SessionConfig {
+    let mut client = config(Wrap::None);
+    let login = |password: usize| Credentials { user: "u".into(), password: Secret::new("p".repeat(password)) };
+    client.credentials = Some(login(0));
+    let mut pair = Pair::new(client.clone(), TestServerConfig::new(Wrap::None), Link::default(), 1);
+    pair.run(Duration::from_secs(60));
+    let got = pair.server.client_message().unwrap();
+    let bare = 5 + 112 + 8 + got.options.len() + got.user.len() + got.password.len() + got.peer_info.len() + 4;
+    client.credentials = Some(login(len - bare));
+    client
+}
+
+#[test]
+fn our_key_exchange_message() {
+    for (len, fits) in around(limits::KEY_EXCHANGE) {
+        let server = TestServerConfig::new(Wrap::None);
+        let mut pair = Pair::new(with_message_of(len), server, Link::default(), 1);
+        pair.run(Duration::from_secs(60));
+        assert_eq!(ended(&pair), if fits { None } else { Some(EndReason::LoginTooLong) });
+        assert_eq!(pair.client.stage() == Stage::Up, fits);
+    }
+}
+
+#[test]
+fn the_handshake_ends_after_a_minute_whatever_the_profile_says() {
+    let mut client = config(Wrap::None);
+    client.hand_window = Duration::from_secs(600);
+    let session = Session::new(client, Box::new(ScriptedTls::client(1)), [1; 32], WALL, Moment::default());
+    let deadline = Moment::default() + limits::HANDSHAKE;
+    let mut session = session;
+    while let Some((at, _)) = session.poll_timeout() {
+        assert!(at <= deadline);
+        session.handle_timeout(at);
+    }
+    assert_eq!(session.stage(), Stage::Ended);
+}

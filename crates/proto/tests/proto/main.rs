@@ -1,0 +1,15 @@
+//! Tests of the crate through its public API, as one program: known answers, a recorded session, whole handshakes
+//! against the scripted server and against rustls, hostile input.
+
+#![allow(clippy::unwrap_used, reason = "tests: a failure is the test's answer")]
+
+mod certificates; // what is asked of a server's certificate
+mod data_channel; // sealing and opening
+mod handshake; // client and scripted server over a bad link
+mod hex; // hexadecimal text
+mod hostile; // forged, repeated, oversized
+mod known; // the vectors as JSON
+mod limits; // each limit at one less, itself, one more
+mod pair; // a client and a server joined by a link
+mod recorded; // the session with a real 2.6 server
+mod vectors; // known answers
