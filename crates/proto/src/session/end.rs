@@ -333,3 +333,66 @@ fn shown(text: Option<&str>) -> String {
 fn list(ciphers: &[Cipher]) -> String {
     ciphers.iter().map(|cipher| cipher.name()).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_kind() -> Vec<EndReason> {
+        let farewell = Farewell::default();
+        let refused = |kind| EndReason::AuthFailed { reason: None, kind };
+        let stages = [Stage::Tls, Stage::KeyExchange, Stage::Push].map(EndReason::HandshakeTimeout);
+        let tls = [
+            TlsError::UnknownIssuer { subject: String::new() },
+            TlsError::WrongPurpose(""),
+            TlsError::WrongFingerprint(String::new()),
+            TlsError::NotMarkedAsServer,
+            TlsError::BadName,
+            TlsError::ChainTooLong,
+            TlsError::Alert(String::new()),
+            TlsError::FlightTooLong,
+            TlsError::Closed,
+        ];
+        let mut all = vec![
+            EndReason::NoAnswer,
+            refused(AuthFailure::Refused),
+            refused(AuthFailure::SessionExpired),
+            refused(AuthFailure::Temporary { backoff: None, advance: None }),
+            refused(AuthFailure::Challenge),
+            refused(AuthFailure::NoSharedCipher),
+            EndReason::LoginTooLong,
+            EndReason::Push(PushError::TooLong),
+            EndReason::Cipher { server: None, allowed: Vec::new() },
+            EndReason::Unsupported(Unsupported::NoTlsEkm),
+            EndReason::Unsupported(Unsupported::AeadEpoch),
+            EndReason::PingRestart,
+            EndReason::ServerRestart { farewell: farewell.clone() },
+            EndReason::ServerHalt { farewell },
+            EndReason::ServerExit,
+            EndReason::Renegotiation,
+            EndReason::Protocol(ProtocolError::PushTooLong),
+        ];
+        all.extend(stages);
+        all.extend(tls.map(EndReason::Tls));
+        all
+    }
+
+    #[test]
+    fn every_end_says_at_which_stage_of_the_contract_it_was_and_what_to_do() {
+        let stages = ["no-answer", "wrap", "tls", "certificate", "auth", "push", "ended"];
+        for reason in every_kind() {
+            assert!(stages.contains(&reason.stage()), "{reason:?}");
+            assert!(!reason.hint().is_empty() && !reason.to_string().is_empty(), "{reason:?}");
+            assert!(reason.code().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_user_or_the_profile_must_mend_is_final() {
+        for reason in every_kind() {
+            let someone_must_act = matches!(reason.fault(), Fault::User | Fault::Profile);
+            let is_alert = matches!(reason, EndReason::Tls(TlsError::Alert(_)));
+            assert!(!someone_must_act || reason.is_final() || is_alert, "{reason:?}");
+        }
+    }
+}
