@@ -16,13 +16,12 @@ use crate::lane::{Berth, Lane, LaneIo, LaneReport, PacketSink, PacketWriter, Tra
 pub(crate) fn outward(lane: &mut Lane, io: &mut impl LaneIo, now: Moment, turn: &mut Turn) {
     let mut buffer = std::mem::take(&mut lane.read);
     let mut bytes = 0;
-    for _ in 0..TURN_READS {
-        let Some((length, offload)) = read(lane, io, &mut buffer) else { break };
+    while let Some((length, offload)) = read(lane, io, &mut buffer) {
         depart(lane, io, &mut buffer[..length], &offload, now);
         turn.read += 1;
         bytes += length;
-        turn.busy |= bytes >= TURN_READ_BYTES || turn.read == TURN_READS;
-        if bytes >= TURN_READ_BYTES {
+        if turn.read == TURN_READS || bytes >= TURN_READ_BYTES {
+            turn.busy = true;
             break;
         }
     }

@@ -22,7 +22,7 @@ mod split; // super-packets become packets
 mod train; // datagrams that leave together
 
 pub use command::{LaneCommand, LaneReport};
-pub use counters::{Counters, TunnelCounters};
+pub use counters::Counters;
 pub use io::LaneIo;
 pub use receive::ReceiveBatch;
 pub use train::Train;
@@ -43,7 +43,7 @@ use mrvpn_router::limits::REFUSAL_BUFFER;
 use mrvpn_router::{Attachment, DropReason, Offload, Policy, Refusal, Router, TunnelId, TunnelState};
 
 use crate::datapath;
-use counters::Published;
+use counters::{Published, TunnelCounters};
 use hold::Holds;
 use reports::Reports;
 

@@ -105,6 +105,20 @@ fn a_server_reaches_neither_another_tunnel_nor_this_host_unasked() {
     assert_eq!(world.drops(UK, DropReason::Unasked), 1);
 }
 
+// proves: T-72, I-4
+#[test]
+fn a_perfect_answer_through_the_wrong_tunnel_is_dropped() {
+    let mut world = World::up(ALL);
+    let port = world.open_flow(FR, IN_FR, 40_000);
+    world.arrive_sealed(UK, &Tcp::new(inner(UK), IN_FR, port).answer().packet());
+    world.run(at(0.0));
+    assert!(world.written().is_empty());
+    assert_eq!(world.drops(UK, DropReason::NoFlow), 1);
+    world.arrive_sealed(FR, &Tcp::new(inner(FR), IN_FR, port).answer().packet());
+    world.run(at(0.0));
+    assert_eq!(world.written().len(), 1, "through its own it passes");
+}
+
 #[test]
 fn junk_from_the_interface_is_counted_and_answered_by_nothing() {
     let mut world = World::up(ALL);

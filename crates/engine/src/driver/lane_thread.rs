@@ -3,6 +3,8 @@
 
 mod outer_socket; // one tunnel's UDP socket with its offloads
 mod poller; // one epoll for all
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::UdpSocket;

@@ -17,7 +17,7 @@ pub struct Counters {
 
 /// Counters of one tunnel.
 #[derive(Debug, Default)]
-pub struct TunnelCounters {
+pub(crate) struct TunnelCounters {
     rx_bytes: AtomicU64,
     tx_bytes: AtomicU64,
     /// Nanoseconds of the moment; 0 is never.

@@ -183,6 +183,7 @@ mod tests {
         }
     }
 
+    // proves: T-07
     #[test]
     fn a_stranger_is_not_heard() {
         let (client, _server) = pair(true);
