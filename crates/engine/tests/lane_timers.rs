@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use lane_support::*;
-use mrvpn_engine::lane::limits::HOLD_PACKETS;
+use mrvpn_engine::lane::limits::{HOLD_PACKETS, OUTBOX};
 use mrvpn_engine::lane::{LaneCommand, LaneReport};
 use mrvpn_proto::wrapping::Side;
 use mrvpn_proto::{KeyId, OCC_EXIT, PING};
@@ -95,6 +95,19 @@ fn datagrams_of_the_session_leave_as_they_are_before_a_farewell() {
     world.run(at(0.0));
     assert_eq!(world.io.sent.remove(0), (UK, vec![vec![0x20, 1, 2]]));
     assert_eq!(world.at_server(UK), [OCC_EXIT]);
+}
+
+#[test]
+fn more_datagrams_of_a_session_than_the_outbox_holds_are_dropped_and_counted() {
+    for extra in [0, 1] {
+        let mut world = World::up(ALL);
+        for _ in 0..OUTBOX + extra {
+            world.lane.handle(LaneCommand::Control { tunnel: UK, datagram: vec![0x20] }, at(0.0));
+        }
+        world.run(at(0.0));
+        assert_eq!(world.io.sent.len(), OUTBOX);
+        assert_eq!(world.drops(UK, DropReason::ControlFull), extra as u64);
+    }
 }
 
 #[test]
