@@ -240,6 +240,7 @@ impl World {
         for address in &addresses {
             self.internet.ip(&format!("addr add {address}/32 dev lo"));
         }
+        let addresses = [addresses.as_slice(), &[ROUTER]].concat();
         self.services.push(serve(&self.internet, "internet", &addresses, &self.scratch));
         self.services.push(name_server(&self.internet, &self.scratch));
     }

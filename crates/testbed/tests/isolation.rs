@@ -36,10 +36,11 @@ fn packets_that_a_server_aims_past_the_tunnel_go_nowhere() {
     let ccd = world.scratch.path().join("ccd");
     std::fs::create_dir(&ccd).unwrap();
     let nets = [
-        ("10.101.0.0 255.255.0.0", "10.101.0.0/16"),      // fr's network
-        ("198.18.0.0 255.254.0.0", "198.18.0.0/15"),      // our pools: anchor, bind addresses
-        ("192.168.0.0 255.255.0.0", "192.168.0.0/16"),    // the client's LAN and the guest behind it
-        ("203.0.113.77 255.255.255.255", "203.0.113.77"), // the open net
+        ("10.101.0.0 255.255.0.0", "10.101.0.0/16"),       // fr's network
+        ("198.18.0.0 255.254.0.0", "198.18.0.0/15"),       // our pools: anchor, bind addresses
+        ("192.168.50.0 255.255.255.0", "192.168.50.0/24"), // the guest behind the client
+        ("192.168.1.1 255.255.255.255", "192.168.1.1"),    // the client's LAN
+        ("203.0.113.77 255.255.255.255", "203.0.113.77"),  // the open net
     ];
     let iroutes: String = nets.iter().map(|(net, _)| format!("iroute {net}\n")).collect();
     std::fs::write(ccd.join("DEFAULT"), iroutes).unwrap();
