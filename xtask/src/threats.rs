@@ -17,6 +17,9 @@ const MARK: &str = "// proves: ";
 /// So many lines after the comment its function must begin: attributes stand between.
 const NEAR: usize = 6;
 
+/// What makes a function a test.
+const TEST: &str = "#[test]";
+
 /// Finds the tests of each row; a bound row without one, and a comment that names no row or no test, fail.
 pub(crate) fn check() -> Result<String, Reasons> {
     let mut proofs: BTreeMap<String, usize> = BTreeMap::new();
@@ -41,7 +44,10 @@ fn read(file: &str, text: &str, proofs: &mut BTreeMap<String, usize>) -> Reasons
     let mut reasons = Vec::new();
     for (number, line) in lines.iter().enumerate() {
         let Some(rows) = line.strip_prefix(MARK) else { continue };
-        if !lines.iter().skip(number + 1).take(NEAR).any(|line| line.contains("fn ")) {
+        // Above a test, or inside one beside the line that proves it.
+        let above = lines.iter().skip(number + 1).take(NEAR).any(|line| line.contains("fn "));
+        let inside = lines.iter().take(number).any(|line| *line == TEST);
+        if !above && !inside {
             reasons.push(format!("{file}:{}: no test follows this comment", number + 1));
         }
         for row in rows.split(',').map(str::trim) {
