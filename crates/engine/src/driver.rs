@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use mrvpn_netplan::{DeviceSpec, Host, HostError, Plan};
 use mrvpn_router::{Attachment, DropReason, TunnelId};
+use rustix::io::Errno;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -280,10 +281,7 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
     /// A datagram that the socket does not take now is lost, as on the wire: the session sends it again.
     fn transmit(&mut self, tunnel: TunnelId, datagram: Vec<u8>) {
         let refused = match self.outers.get(tunnel.index()) {
-            Some(Outer::Here { socket, .. }) => {
-                let sent = socket.try_send(&datagram);
-                sent.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
-            }
+            Some(outer @ Outer::Here { .. }) => outer.send(&datagram) == Err(Errno::CONNREFUSED),
             Some(Outer::WithLane) => {
                 self.tell_lane(LaneCommand::Control { tunnel, datagram });
                 false

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_router::TunnelId;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -61,6 +63,13 @@ impl Outer {
     /// Whether an arrival of `attempt` is of this socket.
     pub(super) fn is_attempt(&self, wanted: u64) -> bool {
         matches!(self, Self::Here { attempt, .. } if *attempt == wanted)
+    }
+
+    /// Sends a datagram, past tokio: it believes a fresh socket unready until it has waited for it once, and the first
+    /// datagram should leave at once.
+    pub(super) fn send(&self, datagram: &[u8]) -> Result<(), Errno> {
+        let Self::Here { socket, .. } = self else { return Err(Errno::NOTCONN) };
+        rustix::net::send(socket, datagram, SendFlags::DONTWAIT).map(|_| ())
     }
 
     /// The socket for the lane; the reader ends.
