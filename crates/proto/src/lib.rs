@@ -22,6 +22,7 @@ mod reader; // a cursor over foreign bytes
 pub mod reliable; // messages, acknowledgements, retransmission
 pub mod replay; // the sliding window
 pub mod session; // the state machine
+pub mod stream; // packets in an outer TCP stream
 pub mod tls; // TLS behind a trait, certificates
 pub mod wrapping; // none, tls-auth, tls-crypt
 

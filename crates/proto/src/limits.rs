@@ -7,6 +7,10 @@ use std::time::Duration;
 /// 2.x peers accept at least 2,048 (section 1.6).
 pub const CONTROL_DATAGRAM: usize = 2_048;
 
+/// Bytes of one packet in an outer TCP stream (section 1.4): the largest MTU inside a tunnel, 9,000, and more than any
+/// header, tag and framing around it. OpenVPN 2.x takes the MTU and about 200.
+pub const STREAM_PACKET: usize = 9_216;
+
 /// Bytes of TLS taken from the server until the TLS handshake is over.
 pub const TLS_FLIGHT: usize = 64 * 1_024;
 

@@ -12,4 +12,5 @@ mod known; // the vectors as JSON
 mod limits; // each limit at one less, itself, one more
 mod pair; // a client and a server joined by a link
 mod recorded; // the session with a real 2.6 server
+mod stream; // packets in an outer TCP stream
 mod vectors; // known answers
