@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use crate::{Cipher, Keepalive, RedirectGateway, Route};
+use crate::{Cipher, Keepalive, RedirectGateway, Route, Secret};
 
 /// All that one server pushed, checked and typed.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,12 +35,23 @@ pub struct Assignment {
     pub cipher: Option<PushedCipher>,
     /// `protocol-flags`.
     pub protocol_flags: ProtocolFlags,
+    /// `auth-token`, where one was pushed.
+    pub auth_token: Option<AuthToken>,
     /// `explicit-exit-notify`.
     pub explicit_exit_notify: Option<u32>,
     /// `inactive`, `session-timeout` and their like, where this version acts on them.
     pub session_timeout: Option<Duration>,
     /// Pushed options that were left out, with the reason; foreign text is escaped.
     pub skipped: Vec<SkippedOption>,
+}
+
+/// A token that stands for user and password from now on (openvpn-protocol.md section 9.5). Kept in memory alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthToken {
+    /// `auth-token`: sent as the password; 1 to 4,096 bytes without control characters.
+    pub token: Secret<String>,
+    /// `auth-token-user`: sent as the user; `None`: the user as before.
+    pub user: Option<String>,
 }
 
 /// A pushed `cipher`.

@@ -88,6 +88,8 @@ pub struct Tunnel {
     pub default: bool,
     /// `strict_server`.
     pub strict_server: bool,
+    /// `accept`: new connections from the far side that are let in; none by default.
+    pub accept: Vec<Accept>,
     /// Line of `[[tunnel]]`.
     pub line: u32,
 }
@@ -97,11 +99,11 @@ pub struct Tunnel {
 pub struct Rule {
     /// `name`.
     pub name: Option<String>,
-    /// `to`: IPv4 prefixes, host bits zero.
+    /// `to`: prefixes of either family, host bits zero.
     pub to: Vec<IpNet>,
-    /// `from`: IPv4 prefixes, host bits zero.
+    /// `from`: prefixes of either family, host bits zero.
     pub from: Vec<IpNet>,
-    /// `proto`: IP protocol numbers.
+    /// `proto`: IP protocol numbers; `icmp` is that of each family.
     pub proto: Vec<u8>,
     /// `port`: of the destination.
     pub port: Vec<Ports>,
@@ -109,6 +111,15 @@ pub struct Rule {
     pub via: Via,
     /// Line of `[[rule]]`.
     pub line: u32,
+}
+
+/// One entry of `accept`, as in `tcp/51413` or `udp/1000-2000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// IP protocol number: 6 (TCP) or 17 (UDP).
+    pub proto: u8,
+    /// Ports of this host.
+    pub ports: Ports,
 }
 
 /// Ports `first..=last`.

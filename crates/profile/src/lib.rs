@@ -23,13 +23,13 @@ pub mod static_key; // tls-auth and tls-crypt keys
 pub mod syntax; // the one lexer
 pub mod wrap; // how control packets are wrapped
 
-pub use assignment::{Assignment, Ipv4Assignment, Ipv6Assignment, ProtocolFlags, Topology};
+pub use assignment::{Assignment, AuthToken, Ipv4Assignment, Ipv6Assignment, ProtocolFlags, Topology};
 pub use cipher::{Cipher, Digest};
 pub use escape::escape;
 pub use name::TunnelName;
 pub use profile::{
-    AuthUserPass, Credentials, Keepalive, PeerName, Profile, PullOptions, RedirectGateway, Remote, Route, RouteVia,
-    TlsOptions, Transport,
+    AuthRetry, AuthUserPass, Credentials, Keepalive, PeerName, Profile, PullOptions, RedirectGateway, Remote, Renewal,
+    Route, RouteVia, TlsOptions, Transport,
 };
 pub use secret::Secret;
 pub use static_key::StaticKey;

@@ -70,5 +70,17 @@ pub const FOREIGN_TEXT: usize = 256;
 /// 64 notes on pushed options that were not taken; the rest is counted in one line.
 pub const NOTES: usize = 64;
 
+/// 4,096 bytes: an `auth-token`. OpenVPN 2 makes them shorter than 200.
+pub const AUTH_TOKEN: usize = 4_096;
+
+/// 290 bytes: the shortest wrapped key of tls-crypt-v2, one without metadata (openvpn-protocol.md section 2.5).
+pub const WRAPPED_KEY_MIN: usize = 290;
+
+/// 1,024 bytes: the longest wrapped key of tls-crypt-v2 (`tls_crypt.h`).
+pub const WRAPPED_KEY_MAX: usize = 1_024;
+
+/// 60 s: the first answer of a server; longer times than that of the whole handshake have no effect.
+pub const CONNECT_TIMEOUT_MAX: Duration = HANDSHAKE;
+
 /// 24 bits: the largest `peer-id`.
 pub const PEER_ID: u32 = 0x00ff_ffff;

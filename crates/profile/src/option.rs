@@ -7,12 +7,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 
 use crate::address::{self, number};
 use crate::assignment::{ProtocolFlags, PushedCipher, Topology};
 use crate::escape::escape;
-use crate::{Cipher, limits};
+use crate::{Cipher, Secret, limits};
 
 /// An option with its meaning.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +55,8 @@ pub(crate) enum Meaning {
     TunMtu(u16),
     SessionTimeout(Option<Duration>),
     ExitNotify(u32),
+    AuthToken(Secret<String>),
+    AuthTokenUser(String),
     /// Data would travel in a framing that this version does not speak.
     Compression,
     /// Known, and nothing follows from it.
@@ -146,6 +150,8 @@ pub(crate) fn read(words: &[String]) -> Result<Meaning, Fault> {
         "tun-mtu" => tun_mtu(parameters),
         "session-timeout" => Ok(Meaning::SessionTimeout(seconds(parameters)?)),
         "explicit-exit-notify" => exit_notify(parameters),
+        "auth-token" => auth_token(parameters),
+        "auth-token-user" => auth_token_user(parameters),
         "compress" | "comp-lzo" => Ok(Meaning::Compression),
         other => without_effect(other),
     }
@@ -385,12 +391,25 @@ fn exit_notify(parameters: &[&str]) -> Result<Meaning, Fault> {
     Ok(Meaning::ExitNotify(u32::try_from(times).unwrap_or(u32::MAX).min(MAX_EXIT_NOTIFY)))
 }
 
+/// The token as it stands; its length is bounded by the lexer.
+fn auth_token(parameters: &[&str]) -> Result<Meaning, Fault> {
+    let token = parameters.first().filter(|token| !token.is_empty()).ok_or_else(|| wrong("it is empty"))?;
+    Ok(Meaning::AuthToken(Secret::new((*token).to_owned())))
+}
+
+/// The user in base64: text without control characters.
+fn auth_token_user(parameters: &[&str]) -> Result<Meaning, Fault> {
+    let user = parameters.first().and_then(|text| STANDARD.decode(text).ok());
+    let user = user.and_then(|bytes| String::from_utf8(bytes).ok());
+    let user = user.filter(|user| !user.is_empty() && !user.chars().any(char::is_control));
+    user.map(Meaning::AuthTokenUser).ok_or_else(|| wrong("it is no user in base64"))
+}
+
 fn without_effect(name: &str) -> Result<Meaning, Fault> {
     match name {
         "redirect-private" | "route-metric" | "route-delay" | "tun-ipv6" | "ping-timer-rem" | "echo" | "parameter"
         | "verb" | "mute" | "persist-tun" | "persist-key" | "push-continuation" | "sndbuf" | "rcvbuf"
         | "socket-flags" | "setenv-safe" | "shaper" => Ok(Meaning::Nothing),
-        "auth-token" | "auth-token-user" => Ok(Meaning::NotUsed("tokens are not in this version")),
         "client-nat" => Ok(Meaning::NotUsed("address translation by the server's order is not in this version")),
         "inactive" => Ok(Meaning::NotUsed("ending an idle tunnel is not in this version")),
         "route-ipv6-gateway" => Ok(Meaning::NotUsed("a tunnel has one peer, so its gateway is not needed")),

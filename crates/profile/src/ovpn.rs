@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
 
 mod ciphers; // data ciphers and digest
+mod connection; // one <connection> block
 mod credentials; // user and password
 mod directives; // directives that are ignored or refused, with the reason
 mod draft; // all that a file said, and the profile made of it
@@ -16,7 +17,7 @@ mod pem; // certificates and keys out of PEM
 mod pull; // addresses, routes, DNS and timers of the file
 mod remotes; // where to connect
 mod tls; // certificates and what is asked of the server's
-mod wrapping; // tls-auth and tls-crypt
+mod wrapping; // tls-auth, tls-crypt, tls-crypt-v2
 
 pub use credentials::credentials;
 pub use judgement::{Judgement, Noted, ProfileError};

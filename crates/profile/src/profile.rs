@@ -15,7 +15,7 @@ pub struct Profile {
     pub remotes: Vec<Remote>,
     /// `remote-random`: shuffle the list once.
     pub remote_random: bool,
-    /// Control channel wrapping.
+    /// Control channel wrapping, where a remote has none of its own.
     pub wrap: Wrap,
     /// Certificates and what is asked of the server's.
     pub tls: TlsOptions,
@@ -31,6 +31,13 @@ pub struct Profile {
     pub pull: PullOptions,
     /// `hand-window`: 60 s unless said otherwise, 1 s to 60 s.
     pub hand_window: Duration,
+    /// `connect-timeout`, `server-poll-timeout`: how long the first answer of a server is waited for, 1 s to 60 s; `None`
+    /// where the file says nothing.
+    pub connect_timeout: Option<Duration>,
+    /// When new keys are made, and how long the old ones open packets.
+    pub renewal: Renewal,
+    /// `auth-retry`.
+    pub auth_retry: AuthRetry,
     /// `explicit-exit-notify`, if given.
     pub explicit_exit_notify: Option<u32>,
     /// `push-peer-info`.
@@ -48,8 +55,45 @@ pub struct Remote {
     pub transport: Transport,
     /// `udp4`, `udp6`, ...: only this family; `None` for either.
     pub family: Option<Family>,
+    /// `connect-timeout` of its `<connection>` block; `None`: that of the profile.
+    pub connect_timeout: Option<Duration>,
+    /// Wrapping of its `<connection>` block; `None`: that of the profile.
+    pub wrap: Option<Wrap>,
     /// Line in the file, from 1.
     pub line: u32,
+}
+
+/// When a new key replaces the old one (openvpn-protocol.md section 10.4). The server has times of its own, and the
+/// earlier one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// `reneg-sec`: after this time since the last negotiation; 1 h unless said otherwise, `None` where off.
+    pub reneg_sec: Option<Duration>,
+    /// `reneg-bytes`: after this many bytes in both directions; `None` where off, as by default.
+    pub reneg_bytes: Option<u64>,
+    /// `reneg-pkts`: after this many packets in both directions; `None` where off, as by default.
+    pub reneg_pkts: Option<u64>,
+    /// `tran-window`: how long the old key still opens packets; 1 h unless said otherwise, 1 s to 24 h.
+    pub tran_window: Duration,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        let hour = Duration::from_secs(3_600);
+        Self { reneg_sec: Some(hour), reneg_bytes: None, reneg_pkts: None, tran_window: hour }
+    }
+}
+
+/// `auth-retry`: what follows when the server refuses user and password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthRetry {
+    /// `none`: the tunnel has failed.
+    #[default]
+    None,
+    /// `nointeract`: the same is tried again, after pauses.
+    NoInteract,
+    /// `interact`: the user is asked again.
+    Interact,
 }
 
 /// Outer transport.

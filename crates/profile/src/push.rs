@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::assignment::{Assignment, Ipv4Assignment, Ipv6Assignment, ProtocolFlags, PushedCipher, Topology};
+use crate::assignment::{Assignment, AuthToken, Ipv4Assignment, Ipv6Assignment, ProtocolFlags, PushedCipher, Topology};
 use crate::default_offer::Redirect;
 use crate::dns_choice::{self, DnsChoice, Remark};
 use crate::option::{self, Class, Fault, Gateway, Meaning, RouteOption};
 use crate::profile::PullFilterAction;
-use crate::syntax::words;
-use crate::{Keepalive, PullOptions, Route, RouteVia, address, default_offer, limits, pull_filter};
+use crate::syntax::{WordError, words, words_up_to};
+use crate::{Keepalive, PullOptions, Route, RouteVia, Secret, address, default_offer, limits, pull_filter};
 
 pub use error::PushError;
 use notes::{Notes, shown};
@@ -67,6 +67,26 @@ pub fn assignment(own: &PullOptions, messages: &[Vec<u8>]) -> Result<Assignment,
     layer.decide()
 }
 
+/// The newest token in messages that came after the tunnel was up, when nothing else in them counts (section 9.5): a
+/// server sends them to renew a token. A `pull-filter` of the profile holds for them too.
+#[must_use]
+pub fn auth_token(own: &PullOptions, messages: &[Vec<u8>]) -> Option<AuthToken> {
+    let mut layer = Layer::new(own);
+    for message in messages {
+        for item in items(message).ok()?.filter(|item| item.contains(TOKEN)) {
+            layer.take(item).ok()?;
+        }
+    }
+    let user = layer.token_user;
+    layer.token.map(|token| AuthToken { token, user })
+}
+
+/// The words of one option; a token alone may be longer than other words.
+fn item_words(item: &str) -> Result<Vec<String>, WordError> {
+    let longest = if item.trim_start().starts_with(TOKEN) { limits::AUTH_TOKEN } else { limits::WORD };
+    words_up_to(item.as_bytes(), longest)
+}
+
 /// The options of one message as text.
 fn items(message: &[u8]) -> Result<impl Iterator<Item = &str>, PushError> {
     if message.len() > limits::PUSH_MESSAGE {
@@ -104,6 +124,8 @@ struct Layer<'a> {
     protocol_flags: ProtocolFlags,
     explicit_exit_notify: Option<u32>,
     session_timeout: Option<Duration>,
+    token: Option<Secret<String>>,
+    token_user: Option<String>,
     notes: Notes,
 }
 
@@ -140,13 +162,15 @@ impl<'a> Layer<'a> {
             protocol_flags: ProtocolFlags::default(),
             explicit_exit_notify: own.explicit_exit_notify,
             session_timeout: None,
+            token: None,
+            token_user: None,
             notes: Notes::default(),
         }
     }
 
     /// One pushed option.
     fn take(&mut self, item: &str) -> Result<(), PushError> {
-        let words = match words(item.as_bytes()) {
+        let words = match item_words(item) {
             Ok(words) => words,
             Err(error) => return self.skip(item, &error.to_string()),
         };
@@ -202,6 +226,8 @@ impl<'a> Layer<'a> {
             Meaning::TunMtu(mtu) => self.tun_mtu = Some(mtu),
             Meaning::SessionTimeout(time) => self.session_timeout = time,
             Meaning::ExitNotify(times) => self.explicit_exit_notify = Some(times),
+            Meaning::AuthToken(token) => self.token = Some(token),
+            Meaning::AuthTokenUser(user) => self.token_user = Some(user),
             Meaning::Compression => return Err(PushError::Compression { option: shown(item) }),
             Meaning::Nothing => {}
             Meaning::NotUsed(why) => return self.skip(item, why),
@@ -280,6 +306,7 @@ impl<'a> Layer<'a> {
             peer_id: self.peer_id,
             cipher: self.cipher,
             protocol_flags: self.protocol_flags,
+            auth_token: self.token.map(|token| AuthToken { token, user: self.token_user }),
             explicit_exit_notify: self.explicit_exit_notify,
             session_timeout: self.session_timeout,
             skipped: self.notes.decide(),
@@ -380,6 +407,8 @@ fn check_ipv6(address: Ipv6Addr, bits: u8) -> Result<(), String> {
 }
 
 const REPLY: &str = "PUSH_REPLY";
+/// Begins `auth-token` and `auth-token-user`.
+const TOKEN: &str = "auth-token";
 const CONTINUATION: &str = "push-continuation";
 
 /// 8 bits: the network of an assigned address is a claim, and no one owns more than a /8.

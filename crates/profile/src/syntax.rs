@@ -14,12 +14,17 @@ use crate::{Secret, escape::escape, limits};
 /// A quote that is not closed, a backslash before anything but `\`, `"` or a blank, a word of more than 256 bytes, a
 /// control byte or bad UTF-8 in a word.
 pub fn words(line: &[u8]) -> Result<Vec<String>, WordError> {
+    words_up_to(line, limits::WORD)
+}
+
+/// As [`words`], with words of up to `longest` bytes.
+pub(crate) fn words_up_to(line: &[u8], longest: usize) -> Result<Vec<String>, WordError> {
     let mut rest = line;
     let mut found = Vec::new();
     while let Some((word, after)) = next_word(rest)? {
         rest = after;
         if found.len() < limits::WORDS {
-            found.push(checked(word)?);
+            found.push(checked(word, longest)?);
         }
     }
     Ok(found)
@@ -229,8 +234,8 @@ fn escaped(text: &[u8], ends: impl Fn(u8) -> bool, closing: Closing) -> Result<W
     }
 }
 
-fn checked(word: Vec<u8>) -> Result<String, WordError> {
-    if word.len() > limits::WORD {
+fn checked(word: Vec<u8>, longest: usize) -> Result<String, WordError> {
+    if word.len() > longest {
         return Err(WordError::LongWord);
     }
     let word = String::from_utf8(word).map_err(|_| WordError::NotUtf8)?;

@@ -32,4 +32,12 @@ pub enum Wrap {
         /// The shared key.
         key: StaticKey,
     },
+    /// `tls-crypt-v2`: as `tls-crypt`, with a key of this client alone (section 2.5).
+    TlsCryptV2 {
+        /// The client's key, Kc.
+        key: StaticKey,
+        /// The same key sealed for the server, WKc: 290 to 1,024 bytes that only the server can read. The client
+        /// appends it to its first packets.
+        wrapped: Vec<u8>,
+    },
 }

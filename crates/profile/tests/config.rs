@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mrvpn_profile::config::{Config, ConfigError, DnsMode, Ports, Strategy, Via, parse};
+use mrvpn_profile::config::{Accept, Config, ConfigError, DnsMode, Ports, Strategy, Via, parse};
 use proptest::prelude::*;
 
 const WHOLE: &str = r#"
@@ -27,6 +27,7 @@ profile = "uk.ovpn"
 credentials = "uk.auth"
 default = true
 strict_server = true
+accept = ["tcp/51413", "udp/1000-2000"]
 
 [[tunnel]]
 name = "fr"
@@ -34,7 +35,7 @@ profile = "fr.ovpn"
 
 [[rule]]
 name = "intranet"
-to = ["10.101.0.0/16", "192.0.2.7"]
+to = ["10.101.0.0/16", "192.0.2.7", "2001:db8::/32"]
 from = "198.18.1.1"
 proto = ["tcp", 132]
 port = [443, "8000-8999"]
@@ -63,13 +64,22 @@ fn every_key_that_is_built_is_read() {
     let uk = &config.tunnels[0];
     assert_eq!((uk.name.as_str(), uk.profile.value.as_str(), uk.profile.line, uk.line), ("uk", "uk.ovpn", 19, 17));
     assert!(uk.default && uk.strict_server && !config.tunnels[1].default);
+    assert_eq!(
+        uk.accept,
+        [
+            Accept { proto: 6, ports: Ports { first: 51413, last: 51413 } },
+            Accept { proto: 17, ports: Ports { first: 1000, last: 2000 } }
+        ]
+    );
+    assert!(config.tunnels[1].accept.is_empty());
+    assert_eq!(config.rules[1].proto, [1, 58], "icmp of both families");
     let rule = &config.rules[0];
     assert_eq!(rule.name.as_deref(), Some("intranet"));
-    assert_eq!(rule.to, ["10.101.0.0/16".parse().unwrap(), "192.0.2.7/32".parse().unwrap()]);
+    assert_eq!(rule.to, ["10.101.0.0/16", "192.0.2.7/32", "2001:db8::/32"].map(|net| net.parse().unwrap()));
     assert_eq!(rule.from, ["198.18.1.1/32".parse().unwrap()]);
     assert_eq!(rule.proto, [6, 132]);
     assert_eq!(rule.port, [Ports { first: 443, last: 443 }, Ports { first: 8000, last: 8999 }]);
-    assert_eq!((rule.via, rule.line), (Via::Tunnel(1), 28));
+    assert_eq!((rule.via, rule.line), (Via::Tunnel(1), 29));
     assert_eq!(config.rules.iter().map(|rule| rule.via).collect::<Vec<_>>()[1..], [Via::Direct, Via::Block]);
 }
 
@@ -95,14 +105,13 @@ fn what_is_not_built_yet_is_refused_and_says_so() {
         ("[engine]\nvirtual_pool = \"198.19.0.0/16\"\n", 2),
         ("[lan]\ninterfaces = [\"br0\"]\n", 1),
         ("[[group]]\nname = \"europe\"\n", 1),
-        ("[[tunnel]]\nname = \"uk\"\nprofile = \"x\"\naccept = [\"tcp/1\"]\n", 4),
+        ("[[tunnel]]\nname = \"uk\"\nprofile = \"x\"\nbypass = [\"192.0.2.1\"]\n", 4),
     ] {
         let error = wrong(text);
         assert!(error.message.contains("not in this version"), "{text}: {error}");
         assert_eq!(error.line, Some(line), "{text}");
     }
-    for key in ["uid = 1", "app = \"x\"", "cgroup = \"x\"", "domain = \"x\"", "in = \"br0\"", "to = \"2001:db8::/32\""]
-    {
+    for key in ["uid = 1", "app = \"x\"", "cgroup = \"x\"", "domain = \"x\"", "in = \"br0\""] {
         let error = rule_error(&format!("via = \"uk\"\n{key}"));
         assert!(error.message.contains("not in this version"), "{key}: {error}");
         assert_eq!(error.line, Some(6), "{key}");
@@ -117,6 +126,17 @@ fn a_rule_names_a_tunnel_that_is_there() {
 }
 
 #[test]
+fn what_is_let_in_names_a_protocol_and_ports() {
+    for bad in ["tcp", "tcp/0", "icmp/1", "6/80", "tcp/80-79", "tcp/65536", "tcp/80,81", "tcp/", "/80", ""] {
+        let error = wrong(&format!("[[tunnel]]\nname = \"uk\"\nprofile = \"x\"\naccept = [\"{bad}\"]\n"));
+        assert_eq!(error.line, Some(4), "{bad}: {error}");
+        assert!(error.hint.contains("tcp/51413"), "{bad}");
+    }
+    let empty = wrong("[[tunnel]]\nname = \"uk\"\nprofile = \"x\"\naccept = []\n");
+    assert!(empty.message.contains("empty"), "{empty}");
+}
+
+#[test]
 fn values_out_of_range_are_refused_with_their_line() {
     for bad in [
         "to = []",
@@ -125,6 +145,7 @@ fn values_out_of_range_are_refused_with_their_line() {
         "to = 5",
         "to = \"example.com\"",
         "to = \"::ffff:10.0.0.1\"",
+        "to = \"2001:db8::1/32\"",
         "proto = \"gre\"",
         "proto = 256",
         "port = 0",

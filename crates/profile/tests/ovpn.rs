@@ -5,8 +5,10 @@ use std::time::Duration;
 use mrvpn_profile::ovpn::{FileWanted, Files, Judgement, NoFiles, Parsed, ProfileError, parse};
 use mrvpn_profile::profile::{Family, PeerName, PrivateKeyFormat};
 use mrvpn_profile::{
-    AuthUserPass, Cipher, Digest, KeyDirection, RedirectGateway, RouteVia, Secret, Transport, Wrap, static_key::KeySlot,
+    AuthRetry, AuthUserPass, Cipher, Digest, KeyDirection, RedirectGateway, Renewal, RouteVia, Secret, StaticKey,
+    Transport, Wrap, static_key::KeySlot,
 };
+use serde_json::Value;
 
 #[test]
 fn a_whole_profile_is_read() {
@@ -43,7 +45,7 @@ fn a_whole_profile_is_read() {
     assert_eq!(routes, [("10.1.0.0/16".into(), RouteVia::Tunnel), ("203.0.113.9/32".into(), RouteVia::Direct)]);
     assert_eq!(profile.pull.keepalive.ping_restart, Some(Duration::from_secs(60)));
     assert_eq!(profile.pull.tun_mtu, Some(1400));
-    assert_eq!(lines(&judgement, "remote"), [6], "the TCP remote is noted as skipped");
+    assert!(lines(&judgement, "remote").is_empty(), "TCP is spoken too");
     assert!(judgement.ignored.iter().any(|noted| noted.directive == "verb" && noted.line == 16));
 }
 
@@ -67,11 +69,190 @@ fn port_and_proto_lines_hold_for_remotes_without_their_own() {
 }
 
 #[test]
-fn a_profile_of_tcp_alone_is_refused_at_its_first_remote() {
-    let error = refused("proto tcp\nremote a.example 443");
-    assert_eq!(error.line, Some(head() + 2));
-    assert!(error.to_string().contains("not in this version"), "{error}");
-    assert!(error.hint.contains("UDP"));
+fn tcp_is_spoken_in_every_spelling() {
+    for (word, family) in [
+        ("tcp", None),
+        ("tcp-client", None),
+        ("tcp4", Some(Family::V4)),
+        ("tcp4-client", Some(Family::V4)),
+        ("tcp6", Some(Family::V6)),
+        ("tcp6-client", Some(Family::V6)),
+    ] {
+        for text in [format!("proto {word}\nremote a.example 443"), format!("remote a.example 443 {word}")] {
+            let Parsed { profile, judgement } = accepted(&text);
+            assert_eq!((profile.remotes[0].transport, profile.remotes[0].family), (Transport::Tcp, family), "{text}");
+            assert!(lines(&judgement, "remote").is_empty() && lines(&judgement, "proto").is_empty());
+        }
+    }
+    for word in ["tcp-server", "tcp4-server", "udp5", ""] {
+        refused(&format!("remote a.example 443 \"{word}\""));
+    }
+}
+
+#[test]
+fn the_first_answer_is_waited_for_as_long_as_the_file_says() {
+    assert_eq!(accepted("remote a.example").profile.connect_timeout, None);
+    for (text, seconds) in [
+        ("connect-timeout 20", 20),
+        ("server-poll-timeout 4", 4),
+        ("setenv SERVER_POLL_TIMEOUT 4", 4),
+        ("connect-timeout 0", 1),
+        ("connect-timeout 60", 60),
+        ("connect-timeout 61", 60),
+    ] {
+        let profile = accepted(&format!("remote a.example\n{text}")).profile;
+        assert_eq!(profile.connect_timeout, Some(Duration::from_secs(seconds)), "{text}");
+        assert_eq!(profile.remotes[0].connect_timeout, None);
+    }
+    refused("remote a.example\nconnect-timeout soon");
+}
+
+#[test]
+fn new_keys_are_made_when_the_file_says() {
+    let renewal = |text: &str| accepted(&format!("remote a.example\n{text}")).profile.renewal;
+    let hour = Some(Duration::from_secs(3_600));
+    assert_eq!(renewal(""), Renewal::default());
+    assert_eq!((renewal("").reneg_sec, renewal("").tran_window), (hour, Duration::from_secs(3_600)));
+    assert_eq!(renewal("reneg-sec 0").reneg_sec, None);
+    assert_eq!(renewal("reneg-sec 4 2").reneg_sec, Some(Duration::from_secs(4)));
+    assert_eq!(renewal("reneg-bytes 64000000").reneg_bytes, Some(64_000_000));
+    assert_eq!(renewal("reneg-pkts 0").reneg_pkts, None);
+    assert_eq!(renewal("tran-window 60").tran_window, Duration::from_secs(60));
+    assert_eq!(renewal("tran-window 999999").tran_window, Duration::from_secs(86_400));
+    for bad in ["reneg-sec", "reneg-sec x", "reneg-bytes -1", "reneg-pkts", "tran-window x"] {
+        refused(&format!("remote a.example\n{bad}"));
+    }
+}
+
+#[test]
+fn what_follows_a_refused_password_is_read_and_nothing_else_is_taken_for_it() {
+    let retry = |text: &str| accepted(&format!("remote a.example\n{text}")).profile.auth_retry;
+    assert_eq!(retry(""), AuthRetry::None);
+    assert_eq!(retry("auth-retry nointeract"), AuthRetry::NoInteract);
+    assert_eq!(retry("auth-retry interact"), AuthRetry::Interact);
+    assert_eq!(retry("auth-retry none\nauth-nocache"), AuthRetry::None);
+    refused("remote a.example\nauth-retry always");
+    let judgement = accepted("remote a.example\nauth-nocache").judgement;
+    assert_eq!(lines(&judgement, "auth-nocache"), [head() + 2]);
+}
+
+const BLOCKS: &str = "proto tcp\nport 443\nconnect-timeout 7\nremote plain.example\n<connection>\nremote a.example\n\
+                      </connection>\nport 99\n<connection>\n  remote b.example 1194 udp\n  connect-timeout 3\n  nobind\n\
+                      explicit-exit-notify 2\n</connection>\nremote-random";
+
+#[test]
+fn blocks_hold_a_server_each_with_what_was_said_before_them() {
+    let Parsed { profile, judgement } = accepted(BLOCKS);
+    let got: Vec<_> = profile.remotes.iter().map(|r| (r.host.as_str(), r.port, r.transport, r.line)).collect();
+    let (first, second) = (head() + 6, head() + 10);
+    assert_eq!(got, [("a.example", 443, Transport::Tcp, first), ("b.example", 1194, Transport::Udp, second)]);
+    let times: Vec<_> = profile.remotes.iter().map(|r| r.connect_timeout.unwrap().as_secs()).collect();
+    assert_eq!(times, [7, 3]);
+    assert!(profile.remote_random && profile.remotes.iter().all(|r| r.wrap.is_none()));
+    assert_eq!(profile.explicit_exit_notify, Some(2));
+    assert_eq!(lines(&judgement, "remote"), [head() + 4], "the line outside of the blocks");
+    assert!(judgement.warnings.iter().any(|warning| warning.starts_with(&format!("line {}: remote", head() + 4))));
+    assert!(judgement.used.iter().all(|noted| noted.line != head() + 4));
+    assert_eq!(lines(&judgement, "nobind"), [head() + 12]);
+}
+
+#[test]
+fn a_block_may_have_a_wrapping_of_its_own() {
+    let own = |kind: &str| format!("<{kind}>\n{}</{kind}>", static_key());
+    let text = format!(
+        "{}\nkey-direction 1\n<connection>\nremote a.example\n{}\n</connection>\n<connection>\nremote b.example\n\
+         key-direction 0\n{}\n</connection>\n<connection>\nremote c.example\n</connection>",
+        own("tls-auth"),
+        own("tls-crypt"),
+        own("tls-auth")
+    );
+    let profile = accepted(&text).profile;
+    assert!(matches!(profile.wrap, Wrap::TlsAuth { direction: KeyDirection::Inverse, .. }));
+    let [a, b, c] = &profile.remotes[..] else { panic!("three servers") };
+    assert!(matches!(a.wrap, Some(Wrap::TlsCrypt { .. })));
+    assert!(matches!(b.wrap, Some(Wrap::TlsAuth { direction: KeyDirection::Normal, .. })));
+    assert_eq!(c.wrap, None);
+    let both = format!("<connection>\nremote a\n{}\n{}\n</connection>", own("tls-auth"), own("tls-crypt"));
+    refused(&both);
+}
+
+#[test]
+fn a_block_of_no_server_of_two_or_of_other_things_is_refused_with_its_line() {
+    let error = refused("<connection>\nport 1\n</connection>");
+    assert_eq!((error.line, error.message.contains("no server")), (Some(head() + 1), true));
+    let block = |text: &str| format!("<connection>\nremote a.example\n{text}\n</connection>");
+    for bad in [
+        "remote b.example",
+        "client",
+        "up x",
+        "route 10.0.0.0 255.0.0.0",
+        "frob",
+        "remote-random",
+        "fragment 1300",
+        "socks-proxy x",
+        "<ca>\n</ca>",
+        "<connection>",
+        "connect-timeout",
+        "key-direction 2",
+        "'",
+    ] {
+        let parsed = parse(with_head(&block(bad)).as_bytes(), &mut NoFiles);
+        let Err(error) = parsed else {
+            assert_eq!(bad, "up x", "only what is never run is passed over");
+            continue;
+        };
+        assert_eq!(error.line, Some(head() + 3), "{bad}: {error}");
+        assert!(!error.hint.is_empty());
+    }
+    let may_be_unknown = format!("ignore-unknown-option frob\n{}", block("frob 1"));
+    assert_eq!(accepted(&may_be_unknown).profile.remotes.len(), 1);
+    assert_eq!(refused("<connection>\nremote 224.0.0.1\n</connection>").line, Some(head() + 2));
+}
+
+#[test]
+fn a_profile_has_64_servers_at_most_in_blocks_too() {
+    let blocks = |count: usize| "<connection>\nremote a.example\n</connection>\n".repeat(count);
+    assert_eq!(accepted(&blocks(63)).profile.remotes.len(), 63);
+    assert_eq!(accepted(&blocks(64)).profile.remotes.len(), 64);
+    assert_eq!(refused(&blocks(65)).line, Some(head() + 1 + 64 * 3));
+}
+
+#[test]
+fn a_client_key_of_openvpn_is_read_with_its_sealed_copy() {
+    for vector in vectors()["tls_crypt_v2"]["keys"].as_array().unwrap() {
+        let payload = hex(vector["client_key_file_payload"].as_str().unwrap());
+        let profile = accepted(&client_key(&payload, "client")).profile;
+        let Wrap::TlsCryptV2 { key, wrapped } = profile.wrap else { panic!("{vector}") };
+        assert_eq!(key, StaticKey::from_bytes(hex(vector["Kc"].as_str().unwrap())).unwrap());
+        assert_eq!(wrapped, hex(vector["WKc"].as_str().unwrap()));
+        assert_eq!(wrapped.len() as u64, vector["WKc_len"].as_u64().unwrap());
+    }
+}
+
+#[test]
+fn a_client_key_of_a_wrong_length_is_refused() {
+    let payload = |wrapped: usize| {
+        let mut payload = vec![7; 256 + wrapped];
+        let length = u16::try_from(wrapped).unwrap().to_be_bytes();
+        let end = payload.len();
+        payload[end - 2..].copy_from_slice(&length);
+        payload
+    };
+    for (wrapped, taken) in [(2, false), (289, false), (290, true), (299, true), (1_024, true), (1_025, false)] {
+        let parsed = parse(with_head(&client_key(&payload(wrapped), "client")).as_bytes(), &mut NoFiles);
+        assert_eq!(parsed.is_ok(), taken, "{wrapped}");
+    }
+    // The last two bytes are its length.
+    let mut odd = payload(299);
+    odd[554] ^= 1;
+    for bad in [&odd[..], &odd[..100], &[]] {
+        let error = refused(&client_key(bad, "client"));
+        assert!(error.message.contains("damaged"), "{error}");
+    }
+    assert!(refused(&client_key(&payload(299), "server")).message.contains("of a server"));
+    let text = client_key(&payload(299), "client");
+    assert!(refused(&format!("{text}\n<tls-crypt>\n{}</tls-crypt>", static_key())).message.contains("as well"));
+    refused("remote a.example\n<tls-crypt-v2>\nx\n</tls-crypt-v2>");
 }
 
 // proves: T-54
@@ -197,7 +378,6 @@ fn what_would_change_meaning_or_safety_is_refused() {
         assert!(!error.hint.is_empty(), "{directive}");
         assert!(!error.judgement.refused.is_empty());
     }
-    assert_eq!(refused("<connection>\nremote a.example\n</connection>\nremote b.example").line, Some(head() + 1));
 }
 
 #[test]
@@ -227,6 +407,27 @@ fn a_cbc_cipher_beside_the_default_list_is_ignored() {
     assert_eq!(known.data_ciphers_fallback, Some(Cipher::Aes128Gcm));
     let default = accepted("remote a.example\ndata-ciphers CHACHA20-POLY1305:DEFAULT").profile;
     assert_eq!(default.data_ciphers, [Cipher::ChaCha20Poly1305, Cipher::Aes256Gcm, Cipher::Aes128Gcm]);
+}
+
+#[test]
+fn a_list_of_ciphers_means_what_openvpn_takes_it_for() {
+    let ncp = &vectors()["ncp"];
+    let cases = ["list_normalisation", "default_expansion"].map(|name| ncp[name].as_array().unwrap().clone()).concat();
+    let mut checked = 0;
+    for case in cases {
+        // Lists that OpenVPN refuses are read as far as they are known, with a warning.
+        let (Some(list), Some(meant)) = (case["in"].as_str(), case["out"].as_str()) else { continue };
+        let spoken: Vec<Cipher> = meant.split(':').filter_map(Cipher::by_name).collect();
+        if spoken.is_empty() {
+            refused(&format!("remote a.example\ndata-ciphers {list}"));
+            continue;
+        }
+        let profile = accepted(&format!("remote a.example\ndata-ciphers {list}")).profile;
+        assert_eq!(profile.data_ciphers, spoken, "{case}");
+        checked += 1;
+    }
+    assert_eq!(checked, 9);
+    assert_eq!(ncp["default_expansion"][0]["out"], Cipher::DEFAULT.map(Cipher::name).join(":"));
 }
 
 #[test]
@@ -489,6 +690,26 @@ const KEY: &str = "<key>\n-----BEGIN PRIVATE KEY-----\nMAMCAQU=\n-----END PRIVAT
 
 fn key_block(label: &str, header: &str) -> String {
     format!("<key>\n-----BEGIN {label}-----\n{header}MAMCAQU=\n-----END {label}-----\n</key>\n")
+}
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("vectors/openvpn.json")).unwrap()
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+/// A remote and a key file of tls-crypt-v2 that holds `payload`.
+fn client_key(payload: &[u8], side: &str) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(payload);
+    let label = format!("OpenVPN tls-crypt-v2 {side} key");
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+    format!(
+        "remote a.example\n<tls-crypt-v2>\n-----BEGIN {label}-----\n{}\n-----END {label}-----\n</tls-crypt-v2>",
+        lines.join("\n")
+    )
 }
 
 fn static_key() -> String {

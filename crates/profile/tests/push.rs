@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mrvpn_profile::assignment::PushedCipher;
 use mrvpn_profile::profile::{PullFilter, PullFilterAction};
-use mrvpn_profile::push::{Continuation, PushError, assignment, continuation};
+use mrvpn_profile::push::{Continuation, PushError, assignment, auth_token, continuation};
 use mrvpn_profile::{
     Assignment, Cipher, Ipv4Assignment, Keepalive, ProtocolFlags, PullOptions, RedirectGateway, Route, RouteVia,
     Topology,
@@ -45,8 +45,62 @@ fn a_full_push_is_read_whole() {
     assert_eq!(got.search_domains, ["corp.example"]);
     assert!(got.block_ipv6);
     assert_eq!(got.explicit_exit_notify, Some(1));
-    assert!(got.skipped.iter().any(|skipped| skipped.option == "auth-token ***"));
-    assert!(got.skipped.iter().all(|skipped| !skipped.option.contains("SESS_ID")), "a token is never shown");
+    let token = got.auth_token.as_ref().unwrap();
+    assert!(token.token.expose().starts_with("SESS_ID_AT_") && token.user.is_none());
+    assert!(!format!("{got:?}").contains("SESS_ID"), "a token is never shown");
+}
+
+fn token(own: &PullOptions, options: &str) -> Option<(String, Option<String>)> {
+    let message = format!("PUSH_REPLY,{options}").into_bytes();
+    let pushed = assignment(own, std::slice::from_ref(&message)).expect("a push that is taken");
+    // What comes later gives the same as what came first.
+    assert_eq!(auth_token(own, &[message]), pushed.auth_token);
+    pushed.auth_token.map(|got| (got.token.expose().clone(), got.user))
+}
+
+// proves: T-39
+#[test]
+fn a_token_is_taken_up_to_its_limit_and_none_is_shown() {
+    let own = PullOptions::default();
+    let long = |len: usize| "t".repeat(len);
+    for (len, taken) in [(1, true), (256, true), (257, true), (4095, true), (4096, true), (4097, false)] {
+        let got = token(&own, &format!("auth-token {},ping 10", long(len)));
+        assert_eq!(got, taken.then(|| (long(len), None)), "{len}");
+    }
+    let message = format!("PUSH_REPLY,auth-token {}", long(4097)).into_bytes();
+    let refused = assignment(&own, &[message]).unwrap();
+    assert_eq!(refused.skipped.len(), 1);
+    assert_eq!(refused.skipped[0].option, "auth-token ***");
+    assert_eq!(token(&own, "auth-token"), None);
+    assert_eq!(token(&own, "auth-token \"\""), None);
+    assert_eq!(token(&own, "auth-token-user dXNlcg=="), None, "a user without a token is nothing");
+}
+
+// proves: T-39
+#[test]
+fn a_token_may_bring_its_user_in_base64_without_control_characters() {
+    let own = PullOptions::default();
+    let with = |user: &str| token(&own, &format!("auth-token-user {user},auth-token T1")).unwrap().1;
+    assert_eq!(with("dXNlcg=="), Some(String::from("user")));
+    // Empty, no base64, a line end, a NUL, no UTF-8.
+    for bad in ["\"\"", "dXNlcg", "dXMKZXI=", "dQB1", "/////w=="] {
+        assert_eq!(with(bad), None, "{bad}");
+    }
+    let message = b"PUSH_REPLY,auth-token T\x01".to_vec();
+    assert_eq!(auth_token(&own, std::slice::from_ref(&message)), None);
+    assert_eq!(assignment(&own, &[message]), Err(PushError::Unprintable));
+}
+
+#[test]
+fn the_newest_token_counts_and_a_filter_holds_for_later_ones_too() {
+    let own = PullOptions::default();
+    let messages = [b"PUSH_REPLY,auth-token T1".to_vec(), b"PUSH_REPLY,auth-token T2,route nonsense".to_vec()];
+    assert_eq!(auth_token(&own, &messages).unwrap().token.expose(), "T2");
+    assert_eq!(auth_token(&own, &[b"PUSH_REPLY,ping 10".to_vec()]), None);
+    assert_eq!(auth_token(&own, &[b"RESTART,auth-token T1".to_vec()]), None);
+    let filter = PullFilter::parse(PullFilterAction::Ignore, "auth-token").unwrap();
+    let filtered = PullOptions { filters: vec![filter], ..PullOptions::default() };
+    assert_eq!(token(&filtered, "auth-token T1"), None);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn rule(table: &Table<'_, '_>, tunnels: &[Tunnel]) -> Result<Rule, ConfigError> 
     let via = table.text("via")?;
     let via =
         via.ok_or_else(|| error(table.line, "a rule without `via`", "add via = with a tunnel, direct or block"))?;
-    let proto = each(table, "proto", protocol)?;
+    let proto = each(table, "proto", protocol)?.concat();
     let port = each(table, "port", ports)?;
     if !port.is_empty() && proto.iter().any(|proto| !WITH_PORTS.contains(proto)) {
         let hint = "remove `port`, or name only tcp, udp, 132 (SCTP) or 33 (DCCP) in `proto`";
@@ -46,7 +46,7 @@ fn rule(table: &Table<'_, '_>, tunnels: &[Tunnel]) -> Result<Rule, ConfigError> 
     })
 }
 
-fn each<T>(
+pub(super) fn each<T>(
     table: &Table<'_, '_>,
     key: &str,
     read: impl Fn(&Located<&DeValue<'_>>) -> Result<T, ConfigError>,
@@ -71,42 +71,39 @@ fn network(item: &Located<&DeValue<'_>>) -> Result<IpNet, ConfigError> {
     if net.trunc() != net {
         return Err(error(item.line, format!("`{shown}` has host bits set"), format!("write \"{}\"", net.trunc())));
     }
-    match net {
-        IpNet::V4(_) => Ok(net),
-        IpNet::V6(_) => {
-            let hint = "remove it; IPv6 that a server claims is refused, never sent in clear";
-            Err(error(item.line, format!("a rule for IPv6 (`{shown}`) is not in this version"), hint))
-        }
-    }
+    Ok(net)
 }
 
-fn protocol(item: &Located<&DeValue<'_>>) -> Result<u8, ConfigError> {
-    let number = match text_of(item.value) {
-        Some("tcp") => Some(6),
-        Some("udp") => Some(17),
-        Some("icmp") => Some(1),
+/// `icmp` is two protocols, one a family.
+fn protocol(item: &Located<&DeValue<'_>>) -> Result<Vec<u8>, ConfigError> {
+    let numbers = match text_of(item.value) {
+        Some("tcp") => Some(vec![TCP]),
+        Some("udp") => Some(vec![UDP]),
+        Some("icmp") => Some(vec![1, 58]),
         Some(_) => None,
-        None => number_of(item.value).and_then(|number| u8::try_from(number).ok()),
+        None => number_of(item.value).and_then(|number| u8::try_from(number).ok()).map(|number| vec![number]),
     };
-    number.ok_or_else(|| {
+    numbers.ok_or_else(|| {
         error(item.line, "`proto` names no protocol", "use \"tcp\", \"udp\", \"icmp\" or a number to 255")
     })
 }
 
 fn ports(item: &Located<&DeValue<'_>>) -> Result<Ports, ConfigError> {
-    let port = |text: &str| address::number(text).and_then(|port| u16::try_from(port).ok());
-    let range = match text_of(item.value) {
-        Some(text) => {
-            let (first, last) = text.split_once('-').unwrap_or((text, text));
-            port(first).zip(port(last))
-        }
-        None => number_of(item.value).and_then(|port| u16::try_from(port).ok()).map(|port| (port, port)),
+    let ports = match text_of(item.value) {
+        Some(text) => range(text),
+        None => number_of(item.value).and_then(|port| range(&port.to_string())),
     };
-    let fitting = range.filter(|(first, last)| *first > 0 && first <= last);
-    let ports = fitting.map(|(first, last)| Ports { first, last });
     ports.ok_or_else(|| {
         error(item.line, "`port` names no port from 1 to 65535", "use a number, or a range as \"8000-8999\"")
     })
+}
+
+/// `443` or `8000-8999`.
+pub(super) fn range(text: &str) -> Option<Ports> {
+    let port = |text: &str| address::number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = port(first).zip(port(last))?;
+    (first <= last).then_some(Ports { first, last })
 }
 
 fn target(text: Located<&str>, tunnels: &[Tunnel]) -> Result<Via, ConfigError> {
@@ -126,8 +123,11 @@ fn target(text: Located<&str>, tunnels: &[Tunnel]) -> Result<Via, ConfigError> {
     Err(error(text.line, format!("no tunnel is called `{}`", escape(text.value.as_bytes())), hint))
 }
 
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+
 /// TCP, UDP, SCTP and DCCP.
-const WITH_PORTS: [u8; 4] = [6, 17, 132, 33];
+const WITH_PORTS: [u8; 4] = [TCP, UDP, 132, 33];
 
 const KEYS: &[(&str, Key)] = &[
     ("name", Key::Built),

@@ -1,7 +1,10 @@
 //! `[[tunnel]]`: one file each, names unique.
 
-use super::table::{Key, Table, error};
-use super::{ConfigError, Located, Tunnel};
+use toml::de::DeValue;
+
+use super::rule::{TCP, UDP, each, range};
+use super::table::{Key, Table, error, text_of};
+use super::{Accept, ConfigError, Located, Tunnel};
 use crate::escape::escape;
 use crate::name::TunnelName;
 
@@ -40,7 +43,24 @@ fn tunnel(table: &Table<'_, '_>) -> Result<Tunnel, ConfigError> {
         credentials: table.text("credentials")?.map(path).transpose()?,
         default: table.truth("default")?.is_some_and(|flag| flag.value),
         strict_server: table.truth("strict_server")?.is_some_and(|flag| flag.value),
+        accept: each(table, "accept", accept)?,
         line: table.line,
+    })
+}
+
+/// A protocol and ports, as in `tcp/51413` or `udp/1000-2000`.
+fn accept(item: &Located<&DeValue<'_>>) -> Result<Accept, ConfigError> {
+    let parts = text_of(item.value).and_then(|text| text.split_once('/'));
+    let read = parts.and_then(|(proto, ports)| {
+        let proto = match proto {
+            "tcp" => TCP,
+            "udp" => UDP,
+            _ => return None,
+        };
+        Some(Accept { proto, ports: range(ports)? })
+    });
+    read.ok_or_else(|| {
+        error(item.line, "`accept` names no protocol and port", "write for example [\"tcp/51413\", \"udp/1000-2000\"]")
     })
 }
 
@@ -59,7 +79,7 @@ const KEYS: &[(&str, Key)] = &[
     ("credentials", Key::Built),
     ("default", Key::Built),
     ("strict_server", Key::Built),
-    ("accept", Key::NotYet("nothing from the far side is let in")),
+    ("accept", Key::Built),
     ("bypass", Key::NotYet("add a rule with `to` and via = \"direct\"")),
     ("allow_insecure", Key::NotYet("compression, 64-bit ciphers and SHA1 certificates are refused")),
 ];

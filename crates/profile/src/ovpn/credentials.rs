@@ -1,14 +1,15 @@
-//! `auth-user-pass`: whether user and password are asked for, and whether the profile has them. Asking itself is the
+//! `auth-user-pass` and `auth-retry`: whether user and password are asked for, and whether the profile has them. Asking itself is the
 //! program's.
 
 use super::judgement::{Fate, Judgement};
 use super::material::{Files, Materials};
-use crate::{AuthUserPass, Credentials, Secret};
+use crate::{AuthRetry, AuthUserPass, Credentials, Secret};
 
 /// What the file said about it.
 #[derive(Debug, Default)]
 pub(super) struct Login {
     asked: bool,
+    retry: AuthRetry,
 }
 
 impl Login {
@@ -32,8 +33,24 @@ impl Login {
                 self.asked = true;
                 materials.take_file(name, Some(path), line)
             }
+            ("auth-retry", [kind, ..]) => Some(self.auth_retry(kind)),
+            ("auth-retry", []) => Some(wrong_retry()),
             _ => None,
         }
+    }
+
+    fn auth_retry(&mut self, kind: &str) -> Fate {
+        self.retry = match kind {
+            "none" => AuthRetry::None,
+            "nointeract" => AuthRetry::NoInteract,
+            "interact" => AuthRetry::Interact,
+            _ => return wrong_retry(),
+        };
+        Fate::Used
+    }
+
+    pub(super) const fn retry(&self) -> AuthRetry {
+        self.retry
     }
 
     pub(super) fn finish(
@@ -79,6 +96,10 @@ pub fn credentials(content: &Secret<Vec<u8>>) -> Result<Credentials, String> {
         return Err(String::from("user or password holds a NUL"));
     }
     Ok(Credentials { user: user.to_owned(), password: Secret::new(password.to_owned()) })
+}
+
+fn wrong_retry() -> Fate {
+    Fate::wrong("it is none, nointeract or interact", "write `auth-retry none`")
 }
 
 const NAME: &str = "auth-user-pass";

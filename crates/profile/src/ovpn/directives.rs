@@ -101,8 +101,6 @@ const IGNORED: &[(&str, Names)] = &[
             "persist-tun",
             "persist-local-ip",
             "persist-remote-ip",
-            "auth-nocache",
-            "auth-retry",
             "single-session",
             "tls-exit",
             "ping-timer-rem",
@@ -122,16 +120,7 @@ const IGNORED: &[(&str, Names)] = &[
     ),
     (
         "mrvpn tries again for ever, at its own pace",
-        &[
-            "resolv-retry",
-            "connect-retry",
-            "connect-retry-max",
-            "connect-timeout",
-            "server-poll-timeout",
-            "tls-timeout",
-            "tran-window",
-            "remote-random-hostname",
-        ],
+        &["resolv-retry", "connect-retry", "connect-retry-max", "tls-timeout", "remote-random-hostname"],
     ),
     (
         "each tunnel has a socket of its own with a port that the system chooses",
@@ -153,10 +142,8 @@ const IGNORED: &[(&str, Names)] = &[
             "tcp-queue-limit",
         ],
     ),
-    (
-        "new keys are made when the server asks for them",
-        &["reneg-sec", "reneg-bytes", "reneg-pkts", "force-tls-key-material-export"],
-    ),
+    ("data keys are made as the server says", &["force-tls-key-material-export"]),
+    ("the password is kept in memory alone, since new keys and new connections need it", &["auth-nocache"]),
     (
         "TLS 1.2 and 1.3 are spoken with modern ciphers alone",
         &["tls-cipher", "tls-ciphersuites", "tls-groups", "ecdh-curve", "dh"],
@@ -254,19 +241,9 @@ const REFUSED: &[(&str, &str, Names)] = &[
         ],
     ),
     (
-        "tls-crypt-v2 is not in this version",
-        "ask the operator for a profile with tls-crypt or tls-auth",
-        &["tls-crypt-v2"],
-    ),
-    (
         "`fragment` is not in this version, and both sides must have it",
         "ask the operator to remove `fragment`",
         &["fragment"],
-    ),
-    (
-        "blocks of <connection> are not in this version",
-        "write each server as a line `remote HOST PORT udp` outside of such blocks",
-        &["connection"],
     ),
     (
         "proxies are not in this version",

@@ -39,6 +39,13 @@ impl Judgement {
         self.ignored.push(noted(line, directive, why, ""));
     }
 
+    /// A directive that was entered as used is not, as something later in the file shows.
+    pub(super) fn overrule(&mut self, line: u32, directive: &str, why: &str) {
+        self.used.retain(|noted| noted.line != line || noted.directive != directive);
+        self.warnings.push(format!("line {line}: {}: {why}", escape(directive.as_bytes())));
+        self.ignore(line, directive, why);
+    }
+
     /// Enters the fate of one directive.
     pub(super) fn enter(&mut self, line: u32, directive: &str, fate: Fate) {
         match fate {

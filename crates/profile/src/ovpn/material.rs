@@ -129,5 +129,5 @@ fn known(name: &str) -> Option<&'static str> {
     NAMES.iter().find(|known| **known == name).copied()
 }
 
-const NAMES: [&str; 8] =
-    ["ca", "cert", "extra-certs", "key", "tls-auth", "tls-crypt", "auth-user-pass", "peer-fingerprint"];
+const NAMES: [&str; 9] =
+    ["ca", "cert", "extra-certs", "key", "tls-auth", "tls-crypt", "tls-crypt-v2", "auth-user-pass", "peer-fingerprint"];

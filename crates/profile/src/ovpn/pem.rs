@@ -52,6 +52,25 @@ pub(super) fn private_key(text: &[u8]) -> Result<PrivateKey, KeyError> {
     Err(KeyError::Unreadable(String::from("it holds no PEM private key")))
 }
 
+/// The first client key of tls-crypt-v2 of a text: OpenVPN's own object, which is no DER.
+///
+/// # Errors
+///
+/// In words for the user.
+pub(super) fn openvpn_client_key(text: &[u8]) -> Result<Secret<Vec<u8>>, String> {
+    let mut objects = objects(text)?.into_iter();
+    if let Some(found) = objects.find(|object| object.label.starts_with(OPENVPN)) {
+        return match found.label.strip_prefix(OPENVPN) {
+            Some("client key") => Ok(found.der),
+            Some(_) | None => Err(String::from("this is the key of a server, which no client should have")),
+        };
+    }
+    Err(String::from("the line -----BEGIN OpenVPN tls-crypt-v2 client key----- is missing"))
+}
+
+/// Begins the labels of OpenVPN's own objects.
+const OPENVPN: &str = "OpenVPN tls-crypt-v2 ";
+
 /// Why a text gives no private key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeyError {
@@ -101,7 +120,8 @@ fn object(label: String, body: &[&[u8]]) -> Result<Object, String> {
     // Sized at once, so that no half-grown copy of a key stays behind in freed memory.
     let mut text = Zeroizing::new(Vec::with_capacity(len));
     digits().for_each(|line| text.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace())));
-    let der = STANDARD.decode(text.as_slice()).map(Secret::new).ok().filter(|der| is_whole(der.expose()));
+    let fits = |der: &Secret<Vec<u8>>| label.starts_with(OPENVPN) || is_whole(der.expose());
+    let der = STANDARD.decode(text.as_slice()).map(Secret::new).ok().filter(fits);
     let der = der.ok_or_else(|| format!("the {} is damaged or cut off", escape(label.as_bytes())))?;
     Ok(Object { label, der, encrypted })
 }

@@ -9,7 +9,7 @@ use crate::default_offer::Redirect;
 use crate::dns_choice::{DnsChoice, Remark};
 use crate::option::{self, Fault, Gateway, Meaning, RouteOption};
 use crate::profile::{PullFilter, PullFilterAction};
-use crate::{Keepalive, PullOptions, Route, RouteVia, default_offer, limits};
+use crate::{Keepalive, PullOptions, Renewal, Route, RouteVia, default_offer, limits};
 
 /// What the file said about it.
 #[derive(Debug, Default)]
@@ -18,6 +18,7 @@ pub(super) struct Pull {
     redirect: Redirect,
     dns: DnsChoice,
     hand_window: Option<Duration>,
+    renewal: Renewal,
     no_routes: bool,
 }
 
@@ -28,6 +29,10 @@ impl Pull {
             name if SHARED.contains(&name) => self.shared(words),
             "keepalive" => self.keepalive(parameters),
             "hand-window" => self.take_hand_window(parameters),
+            "reneg-sec" => self.take_reneg_sec(parameters),
+            "reneg-bytes" => count(parameters, &mut self.renewal.reneg_bytes),
+            "reneg-pkts" => count(parameters, &mut self.renewal.reneg_pkts),
+            "tran-window" => self.take_tran_window(parameters),
             "pull-filter" => self.filter(parameters),
             "route-nopull" => {
                 self.options.route_nopull = true;
@@ -80,7 +85,12 @@ impl Pull {
             }
             Meaning::NotUsed(why) => return Fate::ignored(why),
             Meaning::Nothing => return Fate::ignored("nothing follows from it here"),
-            Meaning::PeerId(_) | Meaning::Cipher(_) | Meaning::ProtocolFlags(_) | Meaning::SessionTimeout(_) => {
+            Meaning::PeerId(_)
+            | Meaning::Cipher(_)
+            | Meaning::ProtocolFlags(_)
+            | Meaning::SessionTimeout(_)
+            | Meaning::AuthToken(_)
+            | Meaning::AuthTokenUser(_) => {
                 return Fate::ignored("only a server may say this");
             }
         }
@@ -128,6 +138,25 @@ impl Pull {
         if taken == window { Fate::Used } else { Fate::UsedBut(format!("taken as {} s", taken.as_secs())) }
     }
 
+    /// `reneg-sec MAX [MIN]`: a client has no use for the second.
+    fn take_reneg_sec(&mut self, parameters: &[&str]) -> Fate {
+        let Some(seconds) = parameters.first().and_then(|text| address::number(text)) else {
+            return Fate::wrong("it needs a number of seconds", "write for example `reneg-sec 3600`, or 0 for never");
+        };
+        self.renewal.reneg_sec = (seconds > 0).then(|| Duration::from_secs(seconds.min(u64::from(u32::MAX))));
+        Fate::Used
+    }
+
+    fn take_tran_window(&mut self, parameters: &[&str]) -> Fate {
+        let Some(seconds) = parameters.first().and_then(|text| address::number(text)) else {
+            return Fate::wrong("it needs a number of seconds", "write for example `tran-window 3600`");
+        };
+        let window = Duration::from_secs(seconds);
+        let taken = window.clamp(limits::TIMER_MIN, limits::TIMER_MAX);
+        self.renewal.tran_window = taken;
+        if taken == window { Fate::Used } else { Fate::UsedBut(format!("taken as {} s", taken.as_secs())) }
+    }
+
     fn filter(&mut self, parameters: &[&str]) -> Fate {
         let [action, text, ..] = parameters else {
             return Fate::wrong("it needs an action and a text", "write for example `pull-filter ignore \"route \"`");
@@ -151,6 +180,10 @@ impl Pull {
         self.hand_window.unwrap_or(limits::HANDSHAKE)
     }
 
+    pub(super) const fn renewal(&self) -> Renewal {
+        self.renewal
+    }
+
     pub(super) const fn explicit_exit_notify(&self) -> Option<u32> {
         self.options.explicit_exit_notify
     }
@@ -167,6 +200,15 @@ impl Pull {
         default_offer::fold(&mut options.routes, &mut options.redirect_gateway);
         options
     }
+}
+
+/// A number of bytes or packets; 0 is off.
+fn count(parameters: &[&str], slot: &mut Option<u64>) -> Fate {
+    let Some(number) = parameters.first().and_then(|text| address::number(text)) else {
+        return Fate::wrong("it needs a number", "write a number, or 0 for never");
+    };
+    *slot = (number > 0).then_some(number);
+    Fate::Used
 }
 
 fn remarked(remark: Remark) -> Fate {

@@ -2,8 +2,9 @@
 //! are not looked up here.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::judgement::{Fate, Judgement};
+use super::judgement::{Fate, Judgement, Noted};
 use crate::escape::escape;
 use crate::profile::Family;
 use crate::{Remote, Transport, address, limits};
@@ -12,6 +13,7 @@ use crate::{Remote, Transport, address, limits};
 #[derive(Debug, Default)]
 pub(super) struct Remotes {
     lines: Vec<RemoteLine>,
+    connect_timeout: Option<Duration>,
     protocol: Option<Protocol>,
     only: Option<Transport>,
     port: Option<u16>,
@@ -46,6 +48,7 @@ impl Remotes {
             ("proto-force", ["tcp", ..]) => keep(Ok(Transport::Tcp), &mut self.only),
             ("proto-force", _) => Fate::wrong("it is udp or tcp", "write `proto-force udp`"),
             ("port" | "rport", _) => keep(port(parameters), &mut self.port),
+            ("connect-timeout" | "server-poll-timeout", _) => self.take_timeout(parameters),
             _ => return None,
         })
     }
@@ -55,46 +58,93 @@ impl Remotes {
         let port = rest.first().map(|text| port(&[text])).transpose()?;
         let protocol = rest.get(1).map(|text| protocol(&[text])).transpose()?;
         if self.lines.len() >= limits::REMOTES {
-            return Err(Fate::refused("more than 64 remotes", "keep the 64 that matter"));
+            return Err(too_many());
         }
         self.lines.push(RemoteLine { host: host.to_owned(), port, protocol, line });
         Ok(fate)
     }
 
-    /// The remotes in order, and whether they are to be shuffled. TCP ones are kept, for whoever can speak it.
-    pub(super) fn finish(self, judgement: &mut Judgement) -> (Vec<Remote>, bool) {
+    fn take_timeout(&mut self, parameters: &[&str]) -> Fate {
+        let Some(seconds) = parameters.first().and_then(|text| address::number(text)) else {
+            return Fate::wrong("it needs a number of seconds", "write for example `connect-timeout 10`");
+        };
+        let time = Duration::from_secs(seconds);
+        let taken = time.clamp(limits::TIMER_MIN, limits::CONNECT_TIMEOUT_MAX);
+        self.connect_timeout = Some(taken);
+        if taken == time { Fate::Used } else { Fate::UsedBut(format!("taken as {} s", taken.as_secs())) }
+    }
+
+    /// What is said so far of port, protocol and time: the defaults of a block that begins now.
+    pub(super) fn defaults(&self) -> Self {
+        let Self { protocol, port, connect_timeout, .. } = *self;
+        Self { protocol, port, connect_timeout, ..Self::default() }
+    }
+
+    /// How many `remote` lines there are.
+    pub(super) const fn count(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub(super) const fn connect_timeout(&self) -> Option<Duration> {
+        self.connect_timeout
+    }
+
+    /// The first server, with the time that belongs to it alone.
+    pub(super) fn first(self) -> Option<Remote> {
+        let connect_timeout = self.connect_timeout;
+        self.decide().into_iter().next().map(|remote| Remote { connect_timeout, ..remote })
+    }
+
+    /// The servers in order, and whether they are to be shuffled. Where there are `blocks`, lines outside of them do not
+    /// count.
+    pub(super) fn finish(self, blocks: Option<Vec<Remote>>, judgement: &mut Judgement) -> (Vec<Remote>, bool) {
+        let (only, random) = (self.only, self.random);
+        let lines = self.decide();
+        let mut remotes = match blocks {
+            None => lines,
+            Some(blocks) => {
+                let why = "the servers of the <connection> blocks count, and lines outside of them do not";
+                lines.iter().for_each(|line| judgement.overrule(line.line, "remote", why));
+                blocks
+            }
+        };
+        remotes.retain(|remote| only.is_none_or(|only| remote.transport == only));
+        check_servers(&remotes, judgement);
+        (remotes, random)
+    }
+
+    fn decide(self) -> Vec<Remote> {
         let default = self.protocol.unwrap_or(Protocol { transport: Transport::Udp, family: None });
         let port = self.port.unwrap_or(DEFAULT_PORT);
-        let remotes = self.lines.into_iter().map(|line| line.decide(default, port));
-        let remotes: Vec<Remote> =
-            remotes.filter(|remote| self.only.is_none_or(|only| remote.transport == only)).collect();
-        check_transports(&remotes, judgement);
-        (remotes, self.random)
+        self.lines.into_iter().map(|line| line.decide(default, port)).collect()
     }
 }
 
 impl RemoteLine {
     fn decide(self, default: Protocol, port: u16) -> Remote {
         let Protocol { transport, family } = self.protocol.unwrap_or(default);
-        Remote { host: self.host, port: self.port.unwrap_or(port), transport, family, line: self.line }
+        Remote {
+            host: self.host,
+            port: self.port.unwrap_or(port),
+            transport,
+            family,
+            connect_timeout: None,
+            wrap: None,
+            line: self.line,
+        }
     }
 }
 
-fn check_transports(remotes: &[Remote], judgement: &mut Judgement) {
-    let Some(first) = remotes.first() else {
-        if judgement.refused.iter().all(|noted| noted.directive != "remote") {
-            judgement.refuse(0, "remote", "the profile names no server to connect to", "add a line `remote HOST PORT`");
-        }
-        return;
-    };
-    if remotes.iter().all(|remote| remote.transport == Transport::Tcp) {
-        let hint = "get the provider's UDP profile, or add a `remote HOST PORT udp` line";
-        judgement.refuse(first.line, "remote", "all its servers are by TCP, and TCP is not in this version", hint);
-        return;
+fn check_servers(remotes: &[Remote], judgement: &mut Judgement) {
+    let said = |noted: &Noted| matches!(noted.directive.as_str(), "remote" | "connection");
+    if remotes.is_empty() && !judgement.refused.iter().any(said) {
+        judgement.refuse(0, "remote", "the profile names no server to connect to", "add a line `remote HOST PORT`");
     }
-    for remote in remotes.iter().filter(|remote| remote.transport == Transport::Tcp) {
-        judgement.ignore(remote.line, "remote", "TCP is not in this version: this server is skipped");
-    }
+}
+
+/// More than 64 servers.
+pub(super) fn too_many() -> Fate {
+    Fate::refused("more than 64 remotes", "keep the 64 that matter")
 }
 
 /// Whether a host can be connected to at all; names are looked up later.

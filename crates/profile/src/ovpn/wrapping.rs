@@ -1,12 +1,14 @@
-//! How control packets are wrapped: `tls-auth`, `tls-crypt`, `key-direction`. The key's text form is `static_key.rs`.
+//! How control packets are wrapped: `tls-auth`, `tls-crypt`, `tls-crypt-v2`, `key-direction`. The text form of a shared
+//! key is `static_key.rs`.
 
 use super::ciphers::Ciphers;
 use super::judgement::{Fate, Judgement};
 use super::material::{Content, Files, Materials};
-use crate::{KeyDirection, StaticKey, Wrap};
+use super::pem;
+use crate::{KeyDirection, StaticKey, Wrap, limits};
 
-/// What the file said about it.
-#[derive(Debug, Default)]
+/// What the file, or one of its `<connection>` blocks, said about it.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Wrapping {
     direction: Option<KeyDirection>,
 }
@@ -20,7 +22,7 @@ impl Wrapping {
         materials: &mut Materials,
     ) -> Option<Fate> {
         match (name, parameters) {
-            ("tls-auth", [path, rest @ ..]) => {
+            (TLS_AUTH, [path, rest @ ..]) => {
                 if let Some(word) = rest.first() {
                     match direction(word) {
                         Some(direction) => self.direction = Some(direction),
@@ -29,7 +31,7 @@ impl Wrapping {
                 }
                 materials.take_file(name, Some(path), line)
             }
-            ("tls-auth" | "tls-crypt", _) => materials.take_file(name, parameters.first().copied(), line),
+            (name, _) if is_wrapping(name) => materials.take_file(name, parameters.first().copied(), line),
             ("key-direction", [word, ..]) => Some(direction(word).map_or_else(wrong_direction, |direction| {
                 self.direction = Some(direction);
                 Fate::Used
@@ -47,33 +49,70 @@ impl Wrapping {
         ciphers: &Ciphers,
         judgement: &mut Judgement,
     ) -> Option<Wrap> {
-        let tls_auth = materials.read("tls-auth", files, judgement);
-        let tls_crypt = materials.read("tls-crypt", files, judgement);
-        match (tls_auth, tls_crypt) {
-            (None, None) => Some(Wrap::None),
-            (Some(_), Some(Content { line, .. })) => {
-                let why = "the profile has `tls-auth` as well, and a server can mean only one of them";
-                judgement.refuse(line, "tls-crypt", why, "remove the one that the server does not use");
-                None
+        let mut given: Option<(&'static str, Content)> = None;
+        for name in KINDS {
+            let Some(content) = materials.read(name, files, judgement) else { continue };
+            if let Some((other, _)) = given {
+                let why = format!("the profile has `{other}` as well, and a server can mean only one of them");
+                judgement.refuse(content.line, name, &why, "remove the one that the server does not use");
+                return None;
             }
-            (Some(content), None) => {
-                let key = key("tls-auth", content, judgement)?;
+            given = Some((name, content));
+        }
+        match given {
+            None => Some(Wrap::None),
+            Some((TLS_AUTH, content)) => {
+                let key = shared_key(TLS_AUTH, content, judgement)?;
                 let digest = ciphers.digest_of_tls_auth(judgement)?;
                 Some(Wrap::TlsAuth { key, direction: self.direction.unwrap_or(KeyDirection::Both), digest })
             }
-            (None, Some(content)) => Some(Wrap::TlsCrypt { key: key("tls-crypt", content, judgement)? }),
+            Some((TLS_CRYPT_V2, content)) => client_key(content, judgement),
+            Some((name, content)) => Some(Wrap::TlsCrypt { key: shared_key(name, content, judgement)? }),
         }
     }
 }
 
-fn key(name: &'static str, content: Content, judgement: &mut Judgement) -> Option<StaticKey> {
+/// Whether a directive of this name holds a wrapping's key, in a file or inline.
+pub(super) fn is_wrapping(name: &str) -> bool {
+    KINDS.contains(&name)
+}
+
+fn shared_key(name: &'static str, content: Content, judgement: &mut Judgement) -> Option<StaticKey> {
     match StaticKey::from_text(content.bytes?.expose()) {
         Ok(key) => Some(key),
         Err(error) => {
-            judgement.refuse(content.line, name, &error.to_string(), "get the key from the provider again, whole");
+            judgement.refuse(content.line, name, &error.to_string(), AGAIN);
             None
         }
     }
+}
+
+/// A client key of tls-crypt-v2: 256 bytes of key, then the same sealed for the server (openvpn-protocol.md section 2.5).
+fn client_key(content: Content, judgement: &mut Judgement) -> Option<Wrap> {
+    match read_client_key(content.bytes?.expose()) {
+        Ok(wrap) => Some(wrap),
+        Err(why) => {
+            judgement.refuse(content.line, TLS_CRYPT_V2, &why, AGAIN);
+            None
+        }
+    }
+}
+
+fn read_client_key(text: &[u8]) -> Result<Wrap, String> {
+    let payload = pem::openvpn_client_key(text)?;
+    let damaged = || String::from("the key is damaged or cut off");
+    let (key, wrapped) = payload.expose().split_at_checked(StaticKey::LEN).ok_or_else(damaged)?;
+    let key = StaticKey::from_bytes(key.to_vec()).ok_or_else(damaged)?;
+    if !(limits::WRAPPED_KEY_MIN..=limits::WRAPPED_KEY_MAX).contains(&wrapped.len()) || !ends_with_length(wrapped) {
+        return Err(damaged());
+    }
+    Ok(Wrap::TlsCryptV2 { key, wrapped: wrapped.to_vec() })
+}
+
+/// The last two bytes of a wrapped key are the length of all of it.
+fn ends_with_length(wrapped: &[u8]) -> bool {
+    let length = wrapped.last_chunk::<2>().map(|length| usize::from(u16::from_be_bytes(*length)));
+    length == Some(wrapped.len())
 }
 
 fn direction(word: &str) -> Option<KeyDirection> {
@@ -88,3 +127,9 @@ fn direction(word: &str) -> Option<KeyDirection> {
 fn wrong_direction() -> Fate {
     Fate::wrong("the direction of a key is 0 or 1", "write 1, which is the usual one for clients")
 }
+
+const TLS_AUTH: &str = "tls-auth";
+const TLS_CRYPT_V2: &str = "tls-crypt-v2";
+const KINDS: [&str; 3] = [TLS_AUTH, "tls-crypt", TLS_CRYPT_V2];
+
+const AGAIN: &str = "get the key from the provider again, whole";
