@@ -693,11 +693,11 @@ fn key_block(label: &str, header: &str) -> String {
 }
 
 fn vectors() -> Value {
-    serde_json::from_str(include_str!("vectors/openvpn.json")).unwrap()
+    serde_json::from_str(include_str!("vectors/openvpn.json")).expect("the vectors are JSON")
 }
 
 fn hex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).expect("two digits")).collect()
 }
 
 /// A remote and a key file of tls-crypt-v2 that holds `payload`.
@@ -705,7 +705,8 @@ fn client_key(payload: &[u8], side: &str) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(payload);
     let label = format!("OpenVPN tls-crypt-v2 {side} key");
-    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| str::from_utf8(line).expect("base64 is ASCII")).collect();
     format!(
         "remote a.example\n<tls-crypt-v2>\n-----BEGIN {label}-----\n{}\n-----END {label}-----\n</tls-crypt-v2>",
         lines.join("\n")
