@@ -87,8 +87,8 @@ impl PacketId {
 
     /// Any number but 0.
     #[must_use]
-    pub fn new(number: u32) -> Option<Self> {
-        (number != 0).then_some(Self(number))
+    pub const fn new(number: u32) -> Option<Self> {
+        if number == 0 { None } else { Some(Self(number)) }
     }
 
     /// The number as on the wire.

@@ -1,21 +1,24 @@
 //! How control packets are protected on the wire (openvpn-protocol.md section 2): not at all, by tls-auth, by
-//! tls-crypt. One [`Wrapper`] a session and side; it numbers what goes out and judges replays of what comes in. Data
+//! tls-crypt, by tls-crypt-v2. One [`Wrapper`] a session and side; it numbers what goes out and judges replays of what comes in. Data
 //! packets never pass here.
 
 mod none;
 mod tls_auth;
 mod tls_crypt;
+mod tls_crypt_v2;
 
 use mrvpn_clock::{Moment, WallTime};
 use mrvpn_profile::Wrap;
 
 use crate::control::{ControlHead, ControlPacket};
 use crate::dropped::Dropped;
-use crate::ids::PacketId;
+use crate::ids::{MessageId, PacketId};
 use crate::limits;
+use crate::opcode::{KeyId, Opcode};
 use crate::replay::{Stamp, StampWindow};
 use tls_auth::TlsAuth;
 use tls_crypt::TlsCrypt;
+use tls_crypt_v2::{EarlyNegotiation, TlsCryptV2};
 
 /// Which side of the connection packets are wrapped for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,7 @@ enum Kind {
     None,
     TlsAuth(Box<TlsAuth>),
     TlsCrypt(TlsCrypt),
+    TlsCryptV2(TlsCryptV2),
 }
 
 /// A packet that authenticated and is no replay; what it says is not judged yet.
@@ -82,10 +86,15 @@ impl Wrapper {
                 Kind::TlsAuth(Box::new(TlsAuth::new(key, *direction, *digest, side)))
             }
             Wrap::TlsCrypt { key } => Kind::TlsCrypt(TlsCrypt::new(key, side)),
+            Wrap::TlsCryptV2 { key, wrapped } => Kind::TlsCryptV2(TlsCryptV2::new(key, wrapped, side)),
+        };
+        let id = match &kind {
+            Kind::TlsCryptV2(crypt) => crypt.first_packet_id(),
+            Kind::None | Kind::TlsAuth(_) | Kind::TlsCrypt(_) => PacketId::FIRST,
         };
         // The field has 32 bits on the wire until 2106; only equality and order within a session mean anything.
         let time = u32::try_from(wall.unix() & u64::from(u32::MAX)).unwrap_or(0);
-        Self { kind, sent: Stamp { id: PacketId::FIRST, time }, received: StampWindow::default() }
+        Self { kind, sent: Stamp { id, time }, received: StampWindow::default() }
     }
 
     /// Whether packets travel bare.
@@ -100,7 +109,53 @@ impl Wrapper {
         match &self.kind {
             Kind::None => 0,
             Kind::TlsAuth(auth) => auth.overhead(),
-            Kind::TlsCrypt(_) => TlsCrypt::OVERHEAD,
+            Kind::TlsCrypt(_) | Kind::TlsCryptV2(_) => TlsCrypt::OVERHEAD,
+        }
+    }
+
+    /// Bytes that a packet of `opcode` has behind it, besides [`Self::overhead`]: the sealed client key of tls-crypt-v2.
+    #[must_use]
+    pub fn trailer(&self, opcode: Opcode) -> usize {
+        match &self.kind {
+            Kind::TlsCryptV2(crypt) => crypt.trailer(opcode),
+            Kind::None | Kind::TlsAuth(_) | Kind::TlsCrypt(_) => 0,
+        }
+    }
+
+    /// The opcode by which a client begins a session.
+    #[must_use]
+    pub const fn client_reset(&self) -> Opcode {
+        match &self.kind {
+            Kind::TlsCryptV2(_) => Opcode::HardResetClientV3,
+            Kind::None | Kind::TlsAuth(_) | Kind::TlsCrypt(_) => Opcode::HardResetClientV2,
+        }
+    }
+
+    /// The opcode of the message `id` that carries TLS, in the TLS session `key_id`.
+    #[must_use]
+    pub fn carrier(&self, key_id: KeyId, id: MessageId) -> Opcode {
+        match &self.kind {
+            Kind::TlsCryptV2(crypt) => crypt.carrier(key_id, id),
+            Kind::None | Kind::TlsAuth(_) | Kind::TlsCrypt(_) => Opcode::ControlV1,
+        }
+    }
+
+    /// Judges the payload of a server's reset (section 3.6); only with tls-crypt-v2 it means anything.
+    ///
+    /// # Errors
+    /// [`Dropped::Reset`]: it is cut off.
+    pub fn judge_reset(&self, payload: &[u8]) -> Result<(), Dropped> {
+        match &self.kind {
+            Kind::TlsCryptV2(_) => EarlyNegotiation::parse(payload).map(drop),
+            Kind::None | Kind::TlsAuth(_) | Kind::TlsCrypt(_) => Ok(()),
+        }
+    }
+
+    /// Heeds the payload of a server's reset that [`Self::judge_reset`] found good.
+    pub fn take_reset(&mut self, payload: &[u8]) {
+        match (&mut self.kind, EarlyNegotiation::parse(payload)) {
+            (Kind::TlsCryptV2(crypt), Ok(early)) => crypt.heed(early),
+            (Kind::None | Kind::TlsAuth(_) | Kind::TlsCrypt(_) | Kind::TlsCryptV2(_), _) => {}
         }
     }
 
@@ -112,6 +167,7 @@ impl Wrapper {
             Kind::None => none::wrap(packet, &mut out),
             Kind::TlsAuth(auth) => auth.wrap(packet, stamp, &mut out),
             Kind::TlsCrypt(crypt) => crypt.wrap(packet, stamp, &mut out),
+            Kind::TlsCryptV2(crypt) => crypt.wrap(packet, stamp, &mut out),
         }
         out
     }
@@ -130,6 +186,7 @@ impl Wrapper {
             Kind::None => (rest.to_vec(), None),
             Kind::TlsAuth(auth) => auth.unwrap(head, rest).map(|(body, stamp)| (body, Some(stamp)))?,
             Kind::TlsCrypt(crypt) => crypt.unwrap(head, rest).map(|(body, stamp)| (body, Some(stamp)))?,
+            Kind::TlsCryptV2(crypt) => crypt.unwrap(head, rest).map(|(body, stamp)| (body, Some(stamp)))?,
         };
         if stamp.is_some_and(|stamp| !self.received.would_accept(stamp, now)) {
             return Err(Dropped::Replayed);
