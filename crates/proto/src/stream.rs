@@ -70,17 +70,10 @@ impl Framer {
     /// # Errors
     /// [`StreamError`], again and again: the stream is of no more use.
     pub fn next_packet(&mut self) -> Result<Option<Range<usize>>, StreamError> {
-        let Some((length, rest)) = self.pending().split_first_chunk::<LENGTH>() else { return Ok(None) };
-        let length = usize::from(u16::from_be_bytes(*length));
-        match length {
-            0 => return Err(StreamError::Empty),
-            long if long > limits::STREAM_PACKET => return Err(StreamError::Long(long)),
-            missing if missing > rest.len() => return Ok(None),
-            _ => {}
-        }
-        let first = self.start.saturating_add(LENGTH);
-        self.start = first.saturating_add(length);
-        Ok(Some(first..self.start))
+        let Some(place) = first_packet(self.pending())? else { return Ok(None) };
+        let place = self.start.saturating_add(place.start)..self.start.saturating_add(place.end);
+        self.start = place.end;
+        Ok(Some(place))
     }
 
     /// The bytes of a packet that [`Self::next_packet`] named, to be opened in place.
@@ -101,6 +94,21 @@ impl Framer {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end = self.end.saturating_sub(self.start);
         self.start = 0;
+    }
+}
+
+/// The place of the packet at the beginning of `stream`, without its length; `None` while it is not whole. For those who
+/// read into a buffer of their own.
+///
+/// # Errors
+/// [`StreamError`]: the stream is of no more use.
+pub fn first_packet(stream: &[u8]) -> Result<Option<Range<usize>>, StreamError> {
+    let Some((length, rest)) = stream.split_first_chunk::<LENGTH>() else { return Ok(None) };
+    match usize::from(u16::from_be_bytes(*length)) {
+        0 => Err(StreamError::Empty),
+        long if long > limits::STREAM_PACKET => Err(StreamError::Long(long)),
+        missing if missing > rest.len() => Ok(None),
+        length => Ok(Some(LENGTH..LENGTH.saturating_add(length))),
     }
 }
 
