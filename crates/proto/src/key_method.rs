@@ -1,6 +1,6 @@
 //! The key exchange message inside TLS, "key method 2" (openvpn-protocol.md section 5.1; OpenVPN `ssl.c`,
-//! `key_method_2_write` and `key_method_2_read`). With exported keys only its options string, credentials and peer
-//! info mean anything; the randoms are sent all the same.
+//! `key_method_2_write` and `key_method_2_read`). Its randoms make the data keys where TLS does not export them
+//! (`key_block.rs`); they are sent in any case.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
 
@@ -26,6 +26,27 @@ impl std::fmt::Debug for KeySource {
     }
 }
 
+/// User and password as they are sent.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    /// The user; empty with a token of a user that has only a certificate.
+    pub user: &'a str,
+    /// The password, or the token that stands for it.
+    pub password: &'a str,
+}
+
+impl std::fmt::Debug for Login<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login(***)")
+    }
+}
+
+impl<'a> From<&'a Credentials> for Login<'a> {
+    fn from(credentials: &'a Credentials) -> Self {
+        Self { user: &credentials.user, password: credentials.password.expose() }
+    }
+}
+
 /// The client's message.
 #[derive(Clone, Debug)]
 pub struct ClientMessage<'a> {
@@ -33,17 +54,27 @@ pub struct ClientMessage<'a> {
     pub source: &'a KeySource,
     /// The options string (`options_string.rs`).
     pub options: &'a str,
-    /// User and password.
-    pub credentials: Option<&'a Credentials>,
+    /// User and password, or what stands for them.
+    pub login: Option<Login<'a>>,
     /// The peer info (`peer_info.rs`).
     pub peer_info: &'a str,
 }
 
 /// What a server's message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ServerMessage {
+    /// The server's randoms: for keys that TLS does not export.
+    pub random1: [u8; 32],
+    /// As `random1`.
+    pub random2: [u8; 32],
     /// The server's options string, as it stands; foreign bytes.
     pub options: Vec<u8>,
+}
+
+impl std::fmt::Debug for ServerMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerMessage").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 /// Why bytes are no key exchange message.
@@ -72,8 +103,8 @@ impl ClientMessage<'_> {
         out.extend_from_slice(&self.source.random1);
         out.extend_from_slice(&self.source.random2);
         put_string(&mut out, Some(self.options));
-        put_string(&mut out, self.credentials.map(|credentials| credentials.user.as_str()));
-        put_string(&mut out, self.credentials.map(|credentials| credentials.password.expose().as_str()));
+        put_string(&mut out, self.login.map(|login| login.user));
+        put_string(&mut out, self.login.map(|login| login.password));
         put_string(&mut out, Some(self.peer_info));
         out
     }
@@ -87,9 +118,10 @@ impl ServerMessage {
     pub fn parse(bytes: &[u8]) -> Result<Self, KeyMethodError> {
         let mut reader = Reader::new(bytes);
         begin(&mut reader)?;
-        reader.take(64).ok_or(KeyMethodError::Incomplete)?;
+        let random1 = reader.array().ok_or(KeyMethodError::Incomplete)?;
+        let random2 = reader.array().ok_or(KeyMethodError::Incomplete)?;
         let options = take_string(&mut reader).ok_or(KeyMethodError::Incomplete)?;
-        Ok(Self { options: options.to_vec() })
+        Ok(Self { random1, random2, options: options.to_vec() })
     }
 
     /// The value of an item of the options string (`cipher AES-256-GCM`): what follows `name` and a blank.
@@ -134,6 +166,8 @@ fn take_string<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
 #[cfg(any(test, feature = "test-peer"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedClientMessage {
+    /// The client's randoms, one behind the other: 48, 32 and 32 bytes.
+    pub randoms: Vec<u8>,
     /// The client's options string.
     pub options: Vec<u8>,
     /// User name, empty where absent.
@@ -153,10 +187,10 @@ impl ReceivedClientMessage {
     pub fn parse(bytes: &[u8]) -> Result<Self, KeyMethodError> {
         let mut reader = Reader::new(bytes);
         begin(&mut reader)?;
-        reader.take(48 + 64).ok_or(KeyMethodError::Incomplete)?;
+        let randoms = reader.take(48 + 64).ok_or(KeyMethodError::Incomplete)?.to_vec();
         let options = take_string(&mut reader).ok_or(KeyMethodError::Incomplete)?.to_vec();
         let mut next = || take_string(&mut reader).unwrap_or_default().to_vec();
-        Ok(Self { options, user: next(), password: next(), peer_info: next() })
+        Ok(Self { randoms, options, user: next(), password: next(), peer_info: next() })
     }
 }
 

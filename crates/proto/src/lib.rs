@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod channel; // a TLS session and the streams that carry it
 pub mod config; // what a session is told
 pub mod control; // control packets, unwrapped
 pub mod control_text; // strings of the server inside TLS
@@ -18,6 +19,7 @@ pub mod options_string; // the options string of both sides
 #[cfg(any(test, feature = "test-peer"))]
 pub mod peer; // the server half, scripted, for tests
 pub mod peer_info; // what the client says of itself
+pub mod prf; // keys without the exporter
 mod reader; // a cursor over foreign bytes
 pub mod reliable; // messages, acknowledgements, retransmission
 pub mod replay; // the sliding window

@@ -65,6 +65,18 @@ pub const PUSH_REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 /// How long EXIT waits for its acknowledgement.
 pub const EXIT_WAIT: Duration = Duration::from_secs(1);
 
+/// Renegotiations that a server starts: at most one in this time (threats-and-faults.md section 2). Its request is
+/// dropped until then; it repeats it.
+pub const SOFT_RESET_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the old key seals at least once the new one is there, unless the server is seen to use the new one: the
+/// server has it only when our last acknowledgement arrives, and asks for a lost one again after 2 s.
+pub const OLD_KEY_SEALS: Duration = Duration::from_secs(1);
+
+/// How long a worn key seals at most once the new one is there: the ids behind [`DATA_PACKET_ID_WORN`] last that long at
+/// 1.6 million packets a second.
+pub const WORN_KEY_SEALS: Duration = Duration::from_secs(10);
+
 /// Datagrams kept for a caller who does not poll; then acknowledgements wait.
 pub const OUTBOX: usize = 64;
 

@@ -1,18 +1,23 @@
 //! The options string that both sides show each other (openvpn-protocol.md section 7.3; OpenVPN `options.c`,
 //! `options_string`). A server compares it with its own and only logs what differs, except `cipher`.
 
-use mrvpn_profile::{Cipher, Digest, KeyDirection, Wrap};
+use mrvpn_profile::{Cipher, Digest, KeyDirection, Transport, Wrap};
 
-/// The client's options string for UDP and a tun device of MTU 1500.
+/// The client's options string for a tun device of MTU 1500.
 #[must_use]
-pub fn client_options(wrap: &Wrap, fallback: Option<Cipher>, digest: Digest) -> String {
-    let link_mtu = link_mtu(TUN_MTU, fallback, digest);
+pub fn client_options(wrap: &Wrap, transport: Transport, fallback: Option<Cipher>, digest: Digest) -> String {
+    // IPv6 outside has the same names.
+    let (proto, frame) = match transport {
+        Transport::Udp => ("proto UDPv4", 0),
+        Transport::Tcp => ("proto TCPv4_CLIENT", 2),
+    };
+    let link_mtu = link_mtu(TUN_MTU, fallback, digest) + frame;
     let mut items = vec![
         String::from("V4"),
         String::from("dev-type tun"),
         format!("link-mtu {link_mtu}"),
         format!("tun-mtu {TUN_MTU}"),
-        String::from("proto UDPv4"),
+        String::from(proto),
     ];
     items.extend(key_direction(wrap));
     items.extend(cipher_items(fallback, digest));
@@ -43,7 +48,10 @@ fn key_direction(wrap: &Wrap) -> Option<String> {
     match wrap {
         Wrap::TlsAuth { direction: KeyDirection::Normal, .. } => Some(String::from("keydir 0")),
         Wrap::TlsAuth { direction: KeyDirection::Inverse, .. } => Some(String::from("keydir 1")),
-        Wrap::TlsAuth { direction: KeyDirection::Both, .. } | Wrap::None | Wrap::TlsCrypt { .. } => None,
+        Wrap::TlsAuth { direction: KeyDirection::Both, .. }
+        | Wrap::None
+        | Wrap::TlsCrypt { .. }
+        | Wrap::TlsCryptV2 { .. } => None,
     }
 }
 
@@ -69,7 +77,7 @@ mod tests {
         let key = StaticKey::from_bytes(vec![0; 256]).unwrap();
         let wrap = Wrap::TlsAuth { key, direction: KeyDirection::Inverse, digest: Digest::Sha256 };
         assert_eq!(
-            client_options(&wrap, None, Digest::Sha256),
+            client_options(&wrap, Transport::Udp, None, Digest::Sha256),
             "V4,dev-type tun,link-mtu 1553,tun-mtu 1500,proto UDPv4,keydir 1,auth SHA256,keysize 128,tls-auth,\
              key-method 2,tls-client"
         );

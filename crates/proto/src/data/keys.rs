@@ -1,6 +1,7 @@
 //! The two halves of one data key, made from a key block. Sealing is `sealer.rs`, opening `opener.rs`.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use mrvpn_clock::Moment;
 use mrvpn_profile::Cipher;
 
 use super::{Opener, Sealer};
@@ -14,6 +15,10 @@ use crate::wrapping::Side;
 pub struct DataKeys {
     /// Which packets it opens.
     pub key_id: KeyId,
+    /// When it seals: from this moment on, or sooner once it has opened a packet; until then the key before it does.
+    /// The server cannot open with it any sooner than it has finished its own side of the negotiation. A first key,
+    /// and one whose predecessor is retired, seals at once.
+    pub seal_after: Moment,
     /// For what goes out.
     pub sealer: Sealer,
     /// For what comes in.
@@ -21,7 +26,7 @@ pub struct DataKeys {
 }
 
 impl DataKeys {
-    /// The keys of `side`.
+    /// The keys of `side`, which seal at once.
     #[must_use]
     pub fn new(block: &KeyBlock, side: Side, cipher: Cipher, key_id: KeyId, peer_id: PeerId) -> Self {
         let other = match side {
@@ -30,6 +35,7 @@ impl DataKeys {
         };
         Self {
             key_id,
+            seal_after: Moment::default(),
             sealer: Sealer::new(DirectionKey::new(block.half(side), cipher), key_id, peer_id),
             opener: Opener::new(DirectionKey::new(block.half(other), cipher), key_id),
         }

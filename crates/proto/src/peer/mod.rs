@@ -2,26 +2,26 @@
 //! reliability and keys as the client, the other way round, and the same `handle_*`/`poll_*` shape. It is no OpenVPN
 //! server: one client at a time, no address pool, no stateless reset, no renegotiation of its own.
 
+mod key_ring;
 mod rustls_server;
 mod scripted_tls;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
 use mrvpn_profile::{Cipher, Credentials, Wrap};
 
-use crate::control::{Acks, ControlHead, ControlPacket};
+use crate::channel::{Channel, Wire};
+use crate::control::ControlHead;
 use crate::control_text::strings;
-use crate::data::DataKeys;
 use crate::ids::{MessageId, PeerId, SessionId};
 use crate::key_block::KeyBlock;
-use crate::key_method::{ReceivedClientMessage, emit_server_message};
-use crate::limits;
+use crate::key_method::{KeySource, ReceivedClientMessage, ServerMessage, emit_server_message};
 use crate::opcode::{KeyId, Opcode, is_data};
-use crate::reliable::{AckBook, ReceiveWindow, SendQueue};
-use crate::session::payload_size;
 use crate::tls::Tls;
 use crate::wrapping::{Side, Wrapper};
+use key_ring::KeyRing;
 
 pub use rustls_server::rustls_server;
 pub use scripted_tls::{ScriptedConnector, ScriptedTls};
@@ -43,6 +43,8 @@ pub struct TestServerConfig {
     pub unasked_push: bool,
     /// The server's options string.
     pub options: String,
+    /// Whether data keys come from the TLS exporter; must be what is pushed (`tls-ekm`).
+    pub exporter: bool,
 }
 
 /// Which logins a [`TestServer`] takes.
@@ -73,6 +75,7 @@ impl TestServerConfig {
             peer_id: 7,
             unasked_push: true,
             options: String::from("V4,dev-type tun,link-mtu 1549,tun-mtu 1500,proto UDPv4,key-method 2,tls-server"),
+            exporter: true,
         }
     }
 }
@@ -94,16 +97,21 @@ struct Client {
     wrapper: Wrapper,
     own: SessionId,
     peer: SessionId,
-    send: SendQueue,
-    receive: ReceiveWindow,
-    acks: AckBook,
-    tls: Box<dyn Tls>,
-    tls_out: Vec<u8>,
+    /// Of the newest key id: as OpenVPN's server, this one listens on no other.
+    channel: Channel,
+    /// Whether the key exchange messages are through on this channel.
+    exchanged: bool,
     message: Option<ReceivedClientMessage>,
-    keys: Option<DataKeys>,
+    keys: KeyRing,
     pushed: bool,
     failed: bool,
+    exchanges: u8,
+    /// Whether the first message is taken with the sealed key alone, as by a server that keeps no state for a reset.
+    wants_key: bool,
 }
+
+/// What such a server says in its reset (section 3.6).
+const RESEND_WRAPPED_KEY: [u8; 6] = [0, 1, 0, 2, 0, 1];
 
 impl TestServer {
     /// A server that makes the TLS of each new client by `accept`.
@@ -127,9 +135,12 @@ impl TestServer {
         if is_data(*first) {
             return self.take_data(datagram, now);
         }
-        let resets = Opcode::of(*first) == Opcode::HardResetClientV2;
+        let resets = matches!(Opcode::of(*first), Opcode::HardResetClientV2 | Opcode::HardResetClientV3);
         if resets && !self.client.as_ref().is_some_and(|client| client.fits(datagram, now)) {
             self.take_reset(datagram, now);
+        }
+        if Opcode::of(*first) == Opcode::SoftResetV1 {
+            self.answer_soft_reset(datagram, now);
         }
         self.take_control(datagram, now);
         self.flush(now);
@@ -143,7 +154,7 @@ impl TestServer {
     /// When [`Self::handle_timeout`] is wanted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
-        self.client.as_ref()?.send.due()
+        self.client.as_ref()?.channel.due()
     }
 
     /// The next datagram for the client.
@@ -196,22 +207,29 @@ impl TestServer {
         self.flush(now);
     }
 
-    /// Sends an inner packet to the client, if keys are there.
-    pub fn send_packet(&mut self, inner: &[u8]) {
-        let Some(keys) = self.client.as_mut().and_then(|client| client.keys.as_mut()) else { return };
-        let mut frame = vec![0; crate::data::Sealer::HEADROOM];
-        frame.extend_from_slice(inner);
-        if keys.sealer.seal(&mut frame).is_ok() {
-            self.outbox.push_back(frame);
-        }
+    /// Sends an inner packet to the client, if keys are there. Whether the new key or the old one seals is OpenVPN's
+    /// rule: the old one for `patience` after the new one was negotiated, unless the client has used that.
+    pub fn send_packet(&mut self, inner: &[u8], patience: Duration, now: Moment) {
+        let Some(client) = &mut self.client else { return };
+        self.outbox.extend(client.keys.seal(inner, patience, now));
     }
 
-    /// Asks for a renegotiation.
-    pub fn soft_reset(&mut self) {
-        let Some(client) = &mut self.client else { return };
-        let head = ControlHead { opcode: Opcode::SoftResetV1, key_id: KeyId::FIRST.next(), session: client.own };
-        let packet = ControlPacket { head, acks: Acks::NONE, message: Some(MessageId::RESET), payload: &[] };
-        self.outbox.push_back(client.wrapper.wrap(&packet));
+    /// Begins a renegotiation, where none is on.
+    pub fn renegotiate(&mut self, now: Moment) {
+        let Some(client) = self.client.as_mut().filter(|client| client.is_established()) else { return };
+        client.begin_renewal((self.accept)(), now);
+        self.flush(now);
+    }
+
+    /// Takes other logins from now on.
+    pub fn set_login(&mut self, login: Login) {
+        self.config.login = login;
+    }
+
+    /// How many key exchange messages the client has sent in this session.
+    #[must_use]
+    pub fn exchanges(&self) -> u8 {
+        self.client.as_ref().map_or(0, |client| client.exchanges)
     }
 
     /// Forgets the client, as a killed server does.
@@ -230,38 +248,48 @@ impl TestServer {
             wrapper,
             own,
             peer: unwrapped.head().session,
-            send: SendQueue::default(),
-            receive: ReceiveWindow::new(),
-            acks: AckBook::default(),
-            tls: (self.accept)(),
-            tls_out: Vec::new(),
+            channel: Channel::first((self.accept)()),
+            exchanged: false,
             message: None,
-            keys: None,
+            keys: KeyRing::default(),
             pushed: false,
             failed: false,
+            exchanges: 0,
+            wants_key: matches!(self.config.wrap, Wrap::TlsCryptV2 { .. }),
         };
-        client.send.push(Opcode::HardResetServerV2, Vec::new(), now);
+        client.channel.answer_reset(if client.wants_key { &RESEND_WRAPPED_KEY } else { &[] }, now);
         self.client = Some(client);
+    }
+
+    fn answer_soft_reset(&mut self, datagram: &[u8], now: Moment) {
+        let Some(client) = self.client.as_mut().filter(|client| client.is_established()) else { return };
+        let next = client.channel.key_id().next();
+        let asked = client.wrapper.unwrap(datagram, now).is_ok_and(|unwrapped| {
+            let head = unwrapped.head();
+            head.key_id == next && head.session == client.peer
+        });
+        if asked {
+            client.begin_renewal((self.accept)(), now);
+        }
     }
 
     fn take_control(&mut self, datagram: &[u8], now: Moment) {
         let Some(client) = &mut self.client else { return };
         for payload in client.take_packet(datagram, now) {
-            let read = client.tls.read_tls(&payload);
+            let read = client.channel.read(&payload);
             client.failed |= read.is_err();
-            client.tls.write_tls(&mut client.tls_out);
-            while let Some(record) = client.tls.read_plaintext() {
-                take_record(client, &self.config, &mut self.said, &record);
+            client.channel.collect();
+            while let Some(record) = client.channel.record() {
+                take_record(client, &self.config, &mut self.said, &record, now);
             }
         }
     }
 
     fn take_data(&mut self, datagram: &[u8], now: Moment) {
-        let Some(keys) = self.client.as_mut().and_then(|client| client.keys.as_mut()) else { return };
-        let mut bytes = datagram.to_vec();
-        if let Ok(packet) = keys.opener.open(&mut bytes, now) {
-            self.packets.push_back(packet.to_vec());
-        }
+        let Some(client) = &mut self.client else { return };
+        // As OpenVPN's server, whose key is made when all that it said has arrived.
+        let newest = client.channel.is_quiet();
+        self.packets.extend(client.keys.open(datagram, newest, now));
     }
 
     fn flush(&mut self, now: Moment) {
@@ -285,16 +313,29 @@ impl Client {
         let Ok(unwrapped) = self.wrapper.unwrap(datagram, now) else { return Vec::new() };
         let Ok(packet) = unwrapped.packet() else { return Vec::new() };
         let for_us = packet.acks.peer().is_none_or(|peer| peer == self.own);
-        if packet.head.session != self.peer || !for_us {
+        if packet.head.session != self.peer || packet.head.key_id != self.channel.key_id() || !for_us {
+            return Vec::new();
+        }
+        let is_first = packet.head.key_id == KeyId::FIRST && packet.message == Some(MessageId::RESET.next());
+        if self.wants_key && is_first && packet.head.opcode != Opcode::ControlWkcV1 {
             return Vec::new();
         }
         self.wrapper.accept(&unwrapped, now);
-        self.send.acknowledge(packet.acks.ids(), now);
-        let Some(id) = packet.message else { return Vec::new() };
-        if self.receive.insert(id, packet.payload) != crate::reliable::Received::Ahead {
-            self.acks.note(id);
-        }
-        std::iter::from_fn(|| self.receive.pop()).filter(|payload| !payload.is_empty()).collect()
+        let mut payloads = self.channel.take(&packet, now);
+        payloads.retain(|payload| !payload.is_empty());
+        payloads
+    }
+
+    /// Whether a renegotiation may begin: all of the last one has arrived.
+    fn is_established(&self) -> bool {
+        self.exchanged && self.channel.is_quiet()
+    }
+
+    fn begin_renewal(&mut self, tls: Box<dyn Tls>, now: Moment) {
+        self.channel = self.channel.next(tls);
+        self.exchanged = false;
+        self.channel.send_reset(Opcode::SoftResetV1, now);
+        self.keys.forget_older();
     }
 
     fn say(&mut self, text: &str) {
@@ -304,13 +345,12 @@ impl Client {
     }
 
     fn write(&mut self, record: &[u8]) {
-        if self.tls.write_plaintext(record).is_ok() {
-            self.tls.write_tls(&mut self.tls_out);
-        }
+        // A test whose TLS cannot write sees nothing arrive.
+        let _ = self.channel.write(record);
     }
 
-    /// Pushes once, and makes the keys.
-    fn push(&mut self, config: &TestServerConfig) {
+    /// Pushes once, and makes the first keys.
+    fn push(&mut self, config: &TestServerConfig, now: Moment) {
         if self.pushed {
             return;
         }
@@ -318,54 +358,67 @@ impl Client {
         for part in &config.push {
             self.say(part);
         }
-        let peer_id = PeerId::new(config.peer_id);
-        if let (Ok(block), Some(peer_id)) = (KeyBlock::export(self.tls.as_ref()), peer_id) {
-            self.keys = Some(DataKeys::new(&block, Side::Server, config.cipher, KeyId::FIRST, peer_id));
+        self.make_keys(config, now);
+    }
+
+    fn make_keys(&mut self, config: &TestServerConfig, now: Moment) {
+        let (Some(block), Some(peer_id)) = (self.key_block(config), PeerId::new(config.peer_id)) else { return };
+        self.keys.add(&block, config.cipher, self.channel.key_id(), peer_id, now);
+    }
+
+    fn key_block(&self, config: &TestServerConfig) -> Option<KeyBlock> {
+        if config.exporter {
+            return KeyBlock::export(self.channel.tls()).ok();
         }
+        let randoms = self.message.as_ref()?.randoms.as_slice();
+        let (pre_master, rest) = randoms.split_first_chunk::<48>()?;
+        let (random1, rest) = rest.split_first_chunk()?;
+        let source = KeySource { pre_master: (*pre_master).into(), random1: *random1, random2: *rest.first_chunk()? };
+        let server = ServerMessage { random1: self.random(1), random2: self.random(2), options: Vec::new() };
+        Some(KeyBlock::derive(&source, self.peer, &server, self.own))
+    }
+
+    /// The server's randoms: others in each negotiation.
+    const fn random(&self, which: u8) -> [u8; 32] {
+        let mut random = [which; 32];
+        random[0] = self.channel.key_id().get();
+        random[1] = self.exchanges;
+        random
     }
 
     fn flush(&mut self, outbox: &mut VecDeque<Vec<u8>>, now: Moment) {
-        let size = payload_size(&self.wrapper, false);
-        while !self.tls_out.is_empty() && self.send.room() > 0 {
-            let rest = self.tls_out.split_off(size.min(self.tls_out.len()));
-            let payload = std::mem::replace(&mut self.tls_out, rest);
-            self.send.push(Opcode::ControlV1, payload, now);
-        }
-        while let Some(outgoing) = self.send.transmit(now) {
-            let acks = Acks::new(&self.acks.take(limits::ACKS_WITH_MESSAGE), self.peer);
-            let head = ControlHead { opcode: outgoing.opcode, key_id: KeyId::FIRST, session: self.own };
-            let packet = ControlPacket { head, acks, message: Some(outgoing.id), payload: outgoing.payload };
-            outbox.push_back(self.wrapper.wrap(&packet));
-        }
-        while self.acks.is_pending() {
-            let head = ControlHead { opcode: Opcode::AckV1, key_id: KeyId::FIRST, session: self.own };
-            let acks = Acks::new(&self.acks.take(limits::ACKS), self.peer);
-            outbox.push_back(self.wrapper.wrap(&ControlPacket { head, acks, message: None, payload: &[] }));
-        }
+        let mut wire =
+            Wire { wrapper: &mut self.wrapper, own: self.own, peer: Some(self.peer), ipv6_outside: false, outbox };
+        self.channel.flush(&mut wire, now);
     }
 }
 
 /// The key exchange message first, then control strings.
-fn take_record(client: &mut Client, config: &TestServerConfig, said: &mut Vec<String>, record: &[u8]) {
-    if client.message.is_none() {
+fn take_record(client: &mut Client, config: &TestServerConfig, said: &mut Vec<String>, record: &[u8], now: Moment) {
+    if !client.exchanged {
         let Ok(message) = ReceivedClientMessage::parse(record) else { return };
-        return take_login(client, config, message);
+        return take_login(client, config, message, now);
     }
     for text in strings(record) {
         said.push(String::from_utf8_lossy(text).into_owned());
         if text == b"PUSH_REQUEST" && may_log_in(config, client.message.as_ref()) {
-            client.push(config);
+            client.push(config, now);
         }
     }
 }
 
-fn take_login(client: &mut Client, config: &TestServerConfig, message: ReceivedClientMessage) {
-    client.write(&emit_server_message(&[1; 32], &[2; 32], &config.options));
+fn take_login(client: &mut Client, config: &TestServerConfig, message: ReceivedClientMessage, now: Moment) {
+    client.exchanges = client.exchanges.saturating_add(1);
+    client.write(&emit_server_message(&client.random(1), &client.random(2), &config.options));
+    client.exchanged = true;
     client.message = Some(message);
+    let renewal = client.channel.key_id() != KeyId::FIRST;
     match &config.login {
         Login::Any | Login::Only(_) if may_log_in(config, client.message.as_ref()) => {
-            if config.unasked_push {
-                client.push(config);
+            if renewal {
+                client.make_keys(config, now);
+            } else if config.unasked_push {
+                client.push(config, now);
             }
         }
         Login::Any | Login::Only(_) => client.say("AUTH_FAILED"),

@@ -42,12 +42,24 @@ struct Message {
 }
 
 impl SendQueue {
+    /// An empty queue of the same connection, which keeps the measured round trip.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        Self { trip: self.trip, ..Self::default() }
+    }
+
     /// How many more messages fit: 6 between the oldest unacknowledged and the next, as the peer keeps no more.
     #[must_use]
     pub fn room(&self) -> usize {
         let oldest = self.in_flight.front().map_or(self.next, |message| message.id.get());
         let used = usize::try_from(self.next.wrapping_sub(oldest)).unwrap_or(usize::MAX);
         limits::SEND_WINDOW.saturating_sub(used)
+    }
+
+    /// The number of the message that is queued next.
+    #[must_use]
+    pub const fn next(&self) -> MessageId {
+        MessageId::new(self.next)
     }
 
     /// Whether everything queued was acknowledged.

@@ -29,6 +29,12 @@ pub enum EndReason {
         /// Of which kind.
         kind: AuthFailure,
     },
+    /// The server refused the token of an earlier login. Nobody's fault: the password will do.
+    #[error("the server refused the token of an earlier login{}", shown(reason.as_deref()))]
+    TokenRefused {
+        /// The server's own words.
+        reason: Option<String>,
+    },
     /// User and password do not fit into the key exchange message ([`crate::limits::KEY_EXCHANGE`]).
     #[error("user and password are too long to be sent")]
     LoginTooLong,
@@ -78,9 +84,6 @@ pub enum EndReason {
 /// What a server lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
-    /// It pushed no `tls-ekm`.
-    #[error("this server has no TLS-EKM (needs OpenVPN 2.6)")]
-    NoTlsEkm,
     /// It pushed no `peer-id`.
     #[error("this server pushed no peer-id (needs OpenVPN 2.4 with P_DATA_V2)")]
     NoPeerId,
@@ -132,7 +135,8 @@ impl EndReason {
             },
             Self::LoginTooLong => Fault::User,
             Self::Cipher { .. } => Fault::Profile,
-            Self::Push(_)
+            Self::TokenRefused { .. }
+            | Self::Push(_)
             | Self::Unsupported(_)
             | Self::ServerRestart { .. }
             | Self::ServerHalt { .. }
@@ -160,11 +164,34 @@ impl EndReason {
             | Self::Closed => true,
             Self::NoAnswer
             | Self::HandshakeTimeout(_)
+            | Self::TokenRefused { .. }
             | Self::PingRestart
             | Self::ServerRestart { .. }
             | Self::ServerExit
             | Self::Renegotiation
             | Self::Protocol(_) => false,
+        }
+    }
+
+    /// Whether it is we who leave, so that the server must be told: it neither refused us nor left itself.
+    pub(super) const fn is_our_decision(&self) -> bool {
+        match self {
+            Self::HandshakeTimeout(_)
+            | Self::Push(_)
+            | Self::Cipher { .. }
+            | Self::Unsupported(_)
+            | Self::PingRestart
+            | Self::Renegotiation
+            | Self::Protocol(_) => true,
+            Self::NoAnswer
+            | Self::Tls(_)
+            | Self::AuthFailed { .. }
+            | Self::TokenRefused { .. }
+            | Self::LoginTooLong
+            | Self::ServerRestart { .. }
+            | Self::ServerHalt { .. }
+            | Self::ServerExit
+            | Self::Closed => false,
         }
     }
 
@@ -186,10 +213,11 @@ impl EndReason {
                 AuthFailure::Challenge => "auth-challenge",
                 AuthFailure::NoSharedCipher => "no-shared-cipher",
             },
+            Self::TokenRefused { .. } => "token-refused",
             Self::LoginTooLong => "login-too-long",
             Self::Push(_) => "push-refused",
             Self::Cipher { .. } => "no-shared-cipher",
-            Self::Unsupported(Unsupported::NoTlsEkm | Unsupported::NoPeerId) => "server-too-old",
+            Self::Unsupported(Unsupported::NoPeerId) => "server-too-old",
             Self::Unsupported(Unsupported::AeadEpoch) => "server-protocol",
             Self::PingRestart => "ping-timeout",
             Self::ServerRestart { .. } => "server-restart",
@@ -214,7 +242,7 @@ impl EndReason {
             Self::Tls(error) if error.is_certificate() => "certificate",
             Self::Tls(_) => "tls",
             Self::AuthFailed { kind: AuthFailure::NoSharedCipher, .. } => "push",
-            Self::AuthFailed { .. } | Self::LoginTooLong => "auth",
+            Self::AuthFailed { .. } | Self::TokenRefused { .. } | Self::LoginTooLong => "auth",
             Self::Push(_) | Self::Cipher { .. } | Self::Unsupported(_) | Self::Protocol(_) => "push",
             Self::PingRestart
             | Self::ServerRestart { .. }
@@ -252,12 +280,13 @@ impl EndReason {
                 AuthFailure::Challenge => "one-time codes are not in this version",
                 AuthFailure::NoSharedCipher => "add a cipher of the server to `data-ciphers`",
             },
+            Self::TokenRefused { .. } => "the next attempt uses the password again",
             Self::LoginTooLong => "a stock server takes at most 127 bytes of each",
             Self::Push(error) => error.hint(),
             Self::Cipher { .. } => {
                 "add the server's cipher to `data-ciphers`, if it is AES-128-GCM, AES-256-GCM or CHACHA20-POLY1305"
             }
-            Self::Unsupported(Unsupported::NoTlsEkm | Unsupported::NoPeerId) => "the server needs OpenVPN 2.6 or later",
+            Self::Unsupported(Unsupported::NoPeerId) => "the server needs OpenVPN 2.4 or later",
             Self::Unsupported(Unsupported::AeadEpoch) => "it was not offered: ask the server's operator",
             Self::PingRestart => "the server is gone or the way to it is cut: it is tried again",
             Self::ServerRestart { .. } | Self::ServerExit | Self::Renegotiation => "it is tried again",
@@ -363,7 +392,8 @@ mod tests {
             EndReason::LoginTooLong,
             EndReason::Push(PushError::TooLong),
             EndReason::Cipher { server: None, allowed: Vec::new() },
-            EndReason::Unsupported(Unsupported::NoTlsEkm),
+            EndReason::Unsupported(Unsupported::NoPeerId),
+            EndReason::TokenRefused { reason: None },
             EndReason::Unsupported(Unsupported::AeadEpoch),
             EndReason::PingRestart,
             EndReason::ServerRestart { farewell: farewell.clone() },

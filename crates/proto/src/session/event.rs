@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use mrvpn_profile::{Assignment, Cipher};
+use mrvpn_profile::{Assignment, AuthToken, Cipher};
 
 use super::EndReason;
 use crate::data::DataKeys;
+use crate::opcode::KeyId;
 
 /// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +54,10 @@ pub enum Timer {
     PingRestart,
     /// EXIT is no longer waited for.
     Exit,
+    /// A new data key is due (`reneg-sec`).
+    Renewal,
+    /// An old data key ends (`tran-window`).
+    Retire,
 }
 
 /// What happened.
@@ -60,10 +65,16 @@ pub enum Timer {
 pub enum Event {
     /// The server's first fitting packet came.
     Reached,
-    /// A data key is there: for the lane. Comes before [`Event::Established`].
+    /// A data key is there: for the lane. The first comes before [`Event::Established`]; each renegotiation brings
+    /// another, which opens at once and seals by [`DataKeys::seal_after`].
     Keys(Box<DataKeys>),
+    /// The data key of this id opens nothing any more: for the lane.
+    Retire(KeyId),
     /// The tunnel is up.
     Established(Box<Established>),
+    /// The server gave a token, or a new one: for the next session's [`crate::SessionConfig::token`]. It is kept in
+    /// memory alone.
+    Token(AuthToken),
     /// Something that the server wants shown, escaped.
     Info(String),
     /// The lane should send [`crate::OCC_EXIT`]: this server does not take EXIT on the control channel.

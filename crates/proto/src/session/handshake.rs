@@ -1,109 +1,133 @@
-//! From TLS bytes to a tunnel that is up: TLS handshake, key exchange, push (openvpn-protocol.md sections 3.4, 4.1, 5.1
-//! and 8). Keys are made only when the whole push is there: it decides the cipher and how they are derived.
+//! From TLS bytes to exchanged key exchange messages, in any negotiation (openvpn-protocol.md sections 3.4, 4.1 and
+//! 5.1). What follows is the push (`push.rs`) or, once the tunnel is up, the new key (`renewal.rs`).
 
 use mrvpn_clock::Moment;
-use mrvpn_profile::push::{self, Continuation};
 
-use super::negotiate::{self, Negotiated};
-use super::{EndReason, Established, Event, KeyExchange, Phase, ProtocolError, Push, Session, Up};
+use super::negotiation::Step;
+use super::{EndReason, Phase, ProtocolError, Session};
 use crate::control_text::{ControlText, strings};
-use crate::data::DataKeys;
-use crate::key_block::KeyBlock;
-use crate::key_method::{ClientMessage, KeyMethodError, ServerMessage};
+use crate::key_method::{ClientMessage, KeyMethodError, Login, ServerMessage};
 use crate::limits;
 use crate::opcode::KeyId;
 use crate::options_string::client_options;
 use crate::peer_info::peer_info;
 use crate::tls::TlsError;
-use crate::wrapping::Side;
 
 impl Session {
-    /// Takes TLS bytes of the server, in order.
-    pub(super) fn take_tls(&mut self, bytes: &[u8], now: Moment) {
-        if matches!(self.phase, Phase::Ended) {
+    /// Takes TLS bytes of the server, in order, on the channel of this key id.
+    pub(super) fn take_tls(&mut self, key_id: KeyId, bytes: &[u8], now: Moment) {
+        if self.has_ended() {
             return;
         }
-        if matches!(self.phase, Phase::Tls) {
-            self.tls_in = self.tls_in.saturating_add(bytes.len());
-            if self.tls_in > limits::TLS_FLIGHT {
-                return self.end(EndReason::Tls(TlsError::FlightTooLong), now);
-            }
+        let Some(negotiation) = self.negotiation(key_id) else { return };
+        if matches!(negotiation.step, Step::Broken) {
+            return;
         }
-        let read = self.tls.read_tls(bytes);
-        if read.is_ok() {
+        let read = negotiation.read(bytes);
+        if read.is_ok() && negotiation.awaits_key_exchange() {
             self.begin_key_exchange(now);
         }
         // Records that were whole before an error count: AUTH_FAILED may be the last word before a close.
-        while let Some(record) = self.tls.read_plaintext() {
+        while let Some(record) = self.negotiation(key_id).and_then(|negotiation| negotiation.channel.record()) {
             self.heard(now);
-            self.take_record(record, now);
+            self.take_record(key_id, record, now);
         }
-        self.tls.write_tls(&mut self.tls_out);
+        if let Some(negotiation) = self.negotiation(key_id) {
+            negotiation.channel.collect();
+        }
         if let Err(error) = read {
-            self.end(EndReason::Tls(error), now);
+            self.fail_tls(key_id, error, now);
         }
+    }
+
+    /// Without a wrapper anyone who sees our packets can put bytes into the stream of a channel that has done its work.
+    /// That costs this channel, not the tunnel: new keys are negotiated on another one (threats-and-faults.md T-02).
+    fn fail_tls(&mut self, key_id: KeyId, error: TlsError, now: Moment) {
+        let Some(negotiation) = self.negotiation(key_id) else { return };
+        let idle = matches!(negotiation.step, Step::Done { .. });
+        if self.wrapper.is_none() && matches!(self.phase, Phase::Up(_)) && idle && is_damage(&error) {
+            if let Some(negotiation) = self.negotiation(key_id) {
+                negotiation.step = Step::Broken;
+            }
+            return self.renegotiate(now);
+        }
+        self.end(EndReason::Tls(error), now);
     }
 
     /// Once TLS is up, sends our message: one record, at once.
     fn begin_key_exchange(&mut self, now: Moment) {
-        if !matches!(self.phase, Phase::Tls) || self.tls.is_handshaking() {
-            return;
-        }
         let config = &self.config;
         let message = ClientMessage {
-            source: &self.source,
-            options: &client_options(&config.wrap, config.fallback, config.digest),
-            credentials: config.credentials.as_ref(),
+            source: &self.current.source,
+            options: &client_options(&config.wrap, config.transport, config.fallback, config.digest),
+            login: self.login(),
             peer_info: &peer_info(&config.version, &config.ciphers),
         }
         .emit();
         if message.len() > limits::KEY_EXCHANGE {
             return self.end(EndReason::LoginTooLong, now);
         }
-        match self.tls.write_plaintext(&message) {
-            Ok(()) => self.phase = Phase::KeyExchange(KeyExchange { since: now, begun: Vec::new() }),
+        self.token_sent = self.token.is_some();
+        match self.current.channel.write(&message) {
+            Ok(()) => self.current.step = Step::KeyExchange { since: now, begun: Vec::new() },
             Err(error) => self.end(EndReason::Tls(error), now),
         }
     }
 
+    /// The token where there is one, else user and password (section 9.5).
+    fn login(&self) -> Option<Login<'_>> {
+        let own = self.config.credentials.as_ref();
+        match &self.token {
+            Some(token) => {
+                let user = token.user.as_deref().or(own.map(|own| own.user.as_str())).unwrap_or_default();
+                Some(Login { user, password: token.token.expose() })
+            }
+            None => own.map(Login::from),
+        }
+    }
+
     /// One record of application data: the key exchange message first, then control strings.
-    fn take_record(&mut self, record: Vec<u8>, now: Moment) {
+    fn take_record(&mut self, key_id: KeyId, record: Vec<u8>, now: Moment) {
         if record.len() > limits::CONTROL_MESSAGE {
             return self.end(EndReason::Protocol(ProtocolError::MessageTooLong), now);
         }
-        match &mut self.phase {
-            Phase::KeyExchange(exchange) => {
-                exchange.begun.extend_from_slice(&record);
+        let Some(negotiation) = self.negotiation(key_id) else { return };
+        match &mut negotiation.step {
+            Step::KeyExchange { begun, .. } => {
+                begun.extend_from_slice(&record);
                 self.continue_key_exchange(now);
             }
-            Phase::Push(_) | Phase::Up(_) => self.take_strings(&record, now),
-            Phase::Reset | Phase::Tls | Phase::Closing { .. } | Phase::Ended => {}
+            Step::Done { .. } => self.take_strings(&record, now),
+            Step::Reset | Step::Tls | Step::Broken => {}
         }
     }
 
     fn continue_key_exchange(&mut self, now: Moment) {
-        let Phase::KeyExchange(exchange) = &self.phase else { return };
-        match ServerMessage::parse(&exchange.begun) {
+        let Step::KeyExchange { since, begun } = &self.current.step else { return };
+        match ServerMessage::parse(begun) {
             Ok(server) => {
-                self.phase = Phase::Push(Push {
-                    since: exchange.since,
-                    server,
-                    parts: Vec::new(),
-                    total: 0,
-                    next_request: now + limits::PUSH_REQUEST_FIRST,
-                });
+                self.current.step = Step::Done { since: *since };
+                self.take_server_message(server, now);
             }
-            Err(KeyMethodError::Incomplete) if exchange.begun.len() <= limits::CONTROL_MESSAGE => {}
+            Err(KeyMethodError::Incomplete) if begun.len() <= limits::CONTROL_MESSAGE => {}
             Err(error @ (KeyMethodError::Incomplete | KeyMethodError::NotKeyMethod | KeyMethodError::Method(_))) => {
                 self.refuse_key_exchange(error, now);
             }
         }
     }
 
+    fn take_server_message(&mut self, server: ServerMessage, now: Moment) {
+        match &self.phase {
+            Phase::Connecting => self.begin_push(server, now),
+            Phase::Up(_) => self.finish_renewal(&server, now),
+            Phase::Push(_) | Phase::Closing { .. } | Phase::Ended => {}
+        }
+    }
+
     /// A server may refuse the login instead of answering the key exchange.
     fn refuse_key_exchange(&mut self, error: KeyMethodError, now: Moment) {
-        let Phase::KeyExchange(exchange) = &self.phase else { return };
-        let refusal = strings(&exchange.begun).map(ControlText::parse).find_map(|text| match text {
+        let Step::KeyExchange { begun, .. } = &self.current.step else { return };
+        let refusal = strings(begun).map(ControlText::parse).find_map(|text| match text {
             ControlText::AuthFailed(refusal) => Some(refusal),
             ControlText::AuthPending(_)
             | ControlText::PushReply(_)
@@ -114,44 +138,13 @@ impl Session {
             | ControlText::Unknown(_) => None,
         });
         match refusal {
-            Some(refusal) => self.end(EndReason::AuthFailed { reason: refusal.reason, kind: refusal.kind }, now),
+            Some(refusal) => self.refuse_login(refusal, now),
             None => self.end(EndReason::Protocol(error.into()), now),
         }
     }
+}
 
-    /// One part of the push; the last one brings the tunnel up.
-    pub(super) fn take_push_part(&mut self, part: Vec<u8>, now: Moment) {
-        let Phase::Push(push) = &mut self.phase else { return };
-        push.total = push.total.saturating_add(part.len());
-        if push.total > limits::PUSH {
-            return self.end(EndReason::Protocol(ProtocolError::PushTooLong), now);
-        }
-        let continuation = push::continuation(&part);
-        push.parts.push(part);
-        match continuation {
-            Continuation::More => {}
-            Continuation::Last => match self.establish() {
-                Ok(()) => {}
-                Err(reason) => self.end(reason, now),
-            },
-        }
-    }
-
-    fn establish(&mut self) -> Result<(), EndReason> {
-        let Phase::Push(push) = &self.phase else { return Ok(()) };
-        let assignment = push::assignment(&self.config.pull, &push.parts).map_err(EndReason::Push)?;
-        let Negotiated { cipher, peer_id } = negotiate::decide(&self.config, &push.server, &assignment)?;
-        let block = KeyBlock::export(self.tls.as_ref()).map_err(EndReason::Tls)?;
-        let keys = DataKeys::new(&block, Side::Client, cipher, KeyId::FIRST, peer_id);
-        let exit_notify = assignment.explicit_exit_notify.or(self.config.explicit_exit_notify).is_some_and(|n| n > 0);
-        self.phase = Phase::Up(Up {
-            ping_restart: assignment.keepalive.ping_restart,
-            cc_exit: assignment.protocol_flags.cc_exit,
-            exit_notify,
-        });
-        let established = Established { assignment, cipher, warnings: self.tls.warnings() };
-        self.events.push_back(Event::Keys(Box::new(keys)));
-        self.events.push_back(Event::Established(Box::new(established)));
-        Ok(())
-    }
+/// Whether foreign bytes in the stream alone explain the error: a server that closes or refuses says so under TLS.
+const fn is_damage(error: &TlsError) -> bool {
+    matches!(error, TlsError::Protocol(_))
 }

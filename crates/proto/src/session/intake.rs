@@ -5,22 +5,23 @@
 
 use mrvpn_clock::Moment;
 
-use super::{EndReason, Event, Phase, Session};
+use super::renewal::Initiator;
+use super::{Event, Phase, Session};
 use crate::control::ControlPacket;
 use crate::dropped::Dropped;
 use crate::ids::MessageId;
 use crate::opcode::{KeyId, Opcode};
-use crate::reliable::{ReceiveWindow, Received};
+use crate::reliable::Received;
 
 /// What a packet that fits is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
     /// The server's first reset, or another one before anything else came: its session id is taken.
     Reset,
-    /// A message or acknowledgement of the running session.
+    /// A message or acknowledgement of a negotiation that is known.
     Control,
-    /// The server asks for a renegotiation.
-    Renegotiation,
+    /// The server begins a renegotiation.
+    Renewal,
 }
 
 impl Session {
@@ -29,32 +30,35 @@ impl Session {
     /// # Errors
     /// [`Dropped`]: the datagram did not fit and nothing has changed. This is no fault of the session.
     pub fn handle_control(&mut self, datagram: &[u8], now: Moment) -> Result<(), Dropped> {
-        if matches!(self.phase, Phase::Ended) {
+        if self.has_ended() {
             return Err(Dropped::Ended);
         }
         let unwrapped = self.wrapper.unwrap(datagram, now)?;
         let packet = unwrapped.packet()?;
-        let fit = self.judge(&packet)?;
+        let fit = self.judge(&packet, now)?;
         self.wrapper.accept(&unwrapped, now);
         self.note_answer(now);
         match fit {
             Fit::Reset => self.take_reset(&packet, now),
             Fit::Control => self.take_message(&packet, now),
-            Fit::Renegotiation => self.end(EndReason::Renegotiation, now),
+            Fit::Renewal => {
+                self.begin_renewal(Initiator::Server, now);
+                self.take_message(&packet, now);
+            }
         }
         self.flush(now);
         self.finish_closing(now);
         Ok(())
     }
 
-    fn judge(&self, packet: &ControlPacket<'_>) -> Result<Fit, Dropped> {
+    fn judge(&self, packet: &ControlPacket<'_>, now: Moment) -> Result<Fit, Dropped> {
         if packet.acks.peer().is_some_and(|peer| peer != self.own) {
             return Err(Dropped::WrongPeer);
         }
         match packet.head.opcode {
             Opcode::HardResetServerV2 => self.judge_reset(packet),
             Opcode::ControlV1 | Opcode::AckV1 => self.judge_control(packet),
-            Opcode::SoftResetV1 => self.judge_soft_reset(packet),
+            Opcode::SoftResetV1 => self.judge_soft_reset(packet, now),
             Opcode::HardResetClientV2
             | Opcode::HardResetClientV3
             | Opcode::ControlWkcV1
@@ -73,6 +77,7 @@ impl Session {
         if packet.message != Some(MessageId::RESET) {
             return Err(Dropped::Reset);
         }
+        self.wrapper.judge_reset(packet.payload)?;
         match self.peer {
             None => Ok(Fit::Reset),
             Some(known) if known == packet.head.session => Ok(Fit::Control),
@@ -82,34 +87,39 @@ impl Session {
     }
 
     fn has_only_a_reset(&self) -> bool {
-        let mut fresh = ReceiveWindow::new();
-        fresh.insert(MessageId::RESET, &[]);
-        fresh.pop();
-        self.tls_in == 0 && self.receive == fresh && matches!(self.phase, Phase::Tls)
+        matches!(self.phase, Phase::Connecting) && self.current.has_only_a_reset()
     }
 
     fn judge_control(&self, packet: &ControlPacket<'_>) -> Result<Fit, Dropped> {
-        if packet.head.key_id != KeyId::FIRST {
-            return Err(Dropped::KeyId);
-        }
+        let known = [Some(&self.current), self.previous.as_ref()].into_iter().flatten();
+        let mut fitting = known.filter(|negotiation| negotiation.channel.key_id() == packet.head.key_id);
+        let negotiation = fitting.next().ok_or(Dropped::KeyId)?;
         if self.peer != Some(packet.head.session) {
             return Err(Dropped::WrongSession);
         }
-        match packet.message.map(|id| self.receive.judge(id)) {
+        match packet.message.map(|id| negotiation.channel.judge(id)) {
             Some(Received::Ahead) => Err(Dropped::Ahead),
             Some(Received::New | Received::Duplicate) | None => Ok(Fit::Control),
         }
     }
 
-    /// Fits only a tunnel that is up, with the key id after the first (section 10.4).
-    fn judge_soft_reset(&self, packet: &ControlPacket<'_>) -> Result<Fit, Dropped> {
+    /// Either the server's part of a renegotiation that is on, maybe repeated, whoever began it; or it begins one: on a
+    /// tunnel that is up, with the key id after the present one (section 10.4).
+    fn judge_soft_reset(&self, packet: &ControlPacket<'_>, now: Moment) -> Result<Fit, Dropped> {
         if self.peer != Some(packet.head.session) {
             return Err(Dropped::WrongSession);
         }
-        if packet.head.key_id != KeyId::FIRST.next() || !matches!(self.phase, Phase::Up(_)) {
+        if packet.message != Some(MessageId::RESET) {
+            return Err(Dropped::Reset);
+        }
+        let (key_id, current) = (packet.head.key_id, self.current.channel.key_id());
+        if key_id == current && current != KeyId::FIRST {
+            return Ok(Fit::Control);
+        }
+        if key_id != current.next() || !self.may_renew() {
             return Err(Dropped::KeyId);
         }
-        if packet.message == Some(MessageId::RESET) { Ok(Fit::Renegotiation) } else { Err(Dropped::Reset) }
+        self.judge_server_renewal(now).map(|()| Fit::Renewal)
     }
 
     fn note_answer(&mut self, now: Moment) {
@@ -124,37 +134,26 @@ impl Session {
     }
 
     fn take_reset(&mut self, packet: &ControlPacket<'_>, now: Moment) {
-        let again = self.peer.is_some();
-        self.peer = Some(packet.head.session);
-        self.send.acknowledge(packet.acks.ids(), now);
-        self.acks.note(MessageId::RESET);
-        if again {
-            // What was sent to the other session id is lost.
-            self.send.hasten(now);
-            return;
+        if self.peer.replace(packet.head.session).is_some() {
+            self.current.channel.hasten(now);
         }
-        self.receive.insert(MessageId::RESET, packet.payload);
-        self.receive.pop();
-        self.phase = Phase::Tls;
-        self.tls.write_tls(&mut self.tls_out);
+        self.wrapper.take_reset(packet.payload);
+        self.take_message(packet, now);
     }
 
     fn take_message(&mut self, packet: &ControlPacket<'_>, now: Moment) {
-        self.send.acknowledge(packet.acks.ids(), now);
-        let Some(id) = packet.message else { return };
-        match self.receive.insert(id, packet.payload) {
-            Received::New | Received::Duplicate => self.acks.note(id),
-            Received::Ahead => return,
+        let key_id = packet.head.key_id;
+        let Some(negotiation) = self.negotiation(key_id) else { return };
+        let payloads = negotiation.channel.take(packet, now);
+        if negotiation.channel.has_begun() {
+            negotiation.begin_tls();
+            if key_id == self.current.channel.key_id() {
+                // The server has moved on, too.
+                self.previous = None;
+            }
         }
-        while let Some(payload) = self.receive.pop() {
-            self.take_tls(&payload, now);
-        }
-    }
-
-    /// EXIT, and all before it, was acknowledged.
-    fn finish_closing(&mut self, now: Moment) {
-        if matches!(self.phase, Phase::Closing { .. }) && self.send.is_empty() && self.tls_out.is_empty() {
-            self.end(EndReason::Closed, now);
+        for payload in payloads.iter().filter(|payload| !payload.is_empty()) {
+            self.take_tls(key_id, payload, now);
         }
     }
 }

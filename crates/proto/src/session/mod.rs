@@ -1,65 +1,72 @@
 //! One client session, from the first reset to its end: a state machine without I/O. It speaks to the server through
 //! control packets only; data packets never pass here (see `data/`).
 //!
-//! Straight line: [`Session::handle_control`] (`intake.rs`) judges a datagram, takes its acknowledgements and message,
-//! and hands TLS bytes to `handshake.rs`, which goes from TLS over the key exchange to the push; `messages.rs` reacts to
-//! what the server says; `outlet.rs` cuts what TLS wants to send into packets; `timers.rs` has the deadlines.
+//! Straight line: [`Session::handle_control`] (`intake.rs`) judges a datagram and hands its message to the
+//! [`negotiation::Negotiation`] it belongs to; `handshake.rs` goes from TLS over the key exchange to `push.rs` (the
+//! first time) or `renewal.rs` (later keys); `messages.rs` reacts to what the server says; `timers.rs` has the
+//! deadlines; `farewell.rs` ends it.
 
 mod end;
 mod event;
+mod farewell;
 mod handshake;
 mod intake;
 mod messages;
 mod negotiate;
-mod outlet;
+mod negotiation;
+mod push;
+mod renewal;
 mod timers;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
+use mrvpn_profile::AuthToken;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
-use zeroize::Zeroizing;
 
+use crate::channel::{Channel, Wire};
 use crate::config::SessionConfig;
 use crate::ids::SessionId;
-use crate::key_method::{KeySource, ServerMessage};
 use crate::limits;
-use crate::opcode::Opcode;
-use crate::reliable::{AckBook, ReceiveWindow, SendQueue};
-use crate::tls::Tls;
+use crate::opcode::KeyId;
+use crate::tls::{Tls, TlsConnector, TlsError};
 use crate::wrapping::{Side, Wrapper};
+use negotiate::Negotiated;
+use negotiation::{Negotiation, random_source};
+use push::Push;
+use renewal::Renewals;
 
 pub use end::{EndReason, Fault, ProtocolError, Unsupported};
 pub use event::{Established, Event, Stage, Timer};
-#[cfg(any(test, feature = "test-peer"))]
-pub(crate) use outlet::payload_size;
 
 /// A client session.
 ///
-/// `handle_*` and the commands take the outside world in, `poll_*` gives it out. After each `handle_*` call
+/// `handle_*` and the commands take the outside world in, `poll_*` gives it out. After each `handle_*` call and command
 /// `poll_transmit` and `poll_event` until they return `None`; then `poll_timeout` is later than the moment handed in
 /// last (or `None` once the session has ended). `now` never goes back.
 pub struct Session {
     config: SessionConfig,
+    connector: Arc<dyn TlsConnector>,
+    random: ChaCha20Rng,
+    /// Calendar time and moment of the beginning.
+    epoch: (WallTime, Moment),
     wrapper: Wrapper,
     own: SessionId,
     /// The server's session id, once its reset came.
     peer: Option<SessionId>,
-    send: SendQueue,
-    receive: ReceiveWindow,
-    acks: AckBook,
-    tls: Box<dyn Tls>,
-    /// Bytes of TLS that found no room in the send window yet.
-    tls_out: Vec<u8>,
-    /// Bytes of TLS taken while the handshake was on.
-    tls_in: usize,
-    source: KeySource,
+    /// The newest negotiation: the one that is on, else the last that was.
+    current: Negotiation,
+    /// The one before, while the server has not answered our wish for a new one.
+    previous: Option<Negotiation>,
     phase: Phase,
-    /// When the handshake fails.
-    deadline: Moment,
+    /// A token that the server gave, or an earlier session had: sent instead of the password.
+    token: Option<AuthToken>,
+    /// Whether the last login was by token.
+    token_sent: bool,
     /// When something authentic came last.
     last_heard: Moment,
     answered: bool,
@@ -70,32 +77,16 @@ pub struct Session {
 /// What the session knows in each stage.
 #[derive(Debug)]
 enum Phase {
-    Reset,
-    Tls,
-    KeyExchange(KeyExchange),
+    /// The first negotiation is on.
+    Connecting,
+    /// Both key exchange messages are through; PUSH_REPLY is waited for.
     Push(Push),
-    Up(Up),
-    Closing { until: Moment },
+    /// The tunnel carries traffic.
+    Up(Box<Up>),
+    Closing {
+        until: Moment,
+    },
     Ended,
-}
-
-/// Our key exchange message is out; the server's is waited for.
-#[derive(Debug)]
-struct KeyExchange {
-    since: Moment,
-    /// The beginning of a message that came in several records.
-    begun: Vec<u8>,
-}
-
-/// Both key exchange messages are through; PUSH_REPLY is waited for.
-#[derive(Debug)]
-struct Push {
-    /// When TLS came up: AUTH_PENDING counts from here.
-    since: Moment,
-    server: ServerMessage,
-    parts: Vec<Vec<u8>>,
-    total: usize,
-    next_request: Moment,
 }
 
 /// The tunnel carries traffic.
@@ -104,56 +95,73 @@ struct Up {
     ping_restart: Option<Duration>,
     cc_exit: bool,
     exit_notify: bool,
+    agreed: Negotiated,
+    renewals: Renewals,
 }
 
 impl Session {
     /// A session whose first packet waits to be polled.
     ///
-    /// `seed` makes session id and randoms: use a fresh one for each session, from the system's random source. `wall`
-    /// is the calendar time now. `tls` is a fresh client.
-    #[must_use]
-    pub fn new(config: SessionConfig, tls: Box<dyn Tls>, seed: [u8; 32], wall: WallTime, now: Moment) -> Self {
+    /// `connector` makes the TLS client of this and of every later negotiation. `seed` makes session id and randoms: use
+    /// a fresh one for each session, from the system's random source. `wall` is the calendar time now; that of later
+    /// negotiations follows from it and the moments that pass, so that a clock set wrong meanwhile costs no tunnel.
+    ///
+    /// # Errors
+    /// [`TlsError`] where the connector can make no TLS client.
+    pub fn new(
+        config: SessionConfig,
+        connector: Arc<dyn TlsConnector>,
+        seed: [u8; 32],
+        wall: WallTime,
+        now: Moment,
+    ) -> Result<Self, TlsError> {
         let mut random = ChaCha20Rng::from_seed(seed);
         let own = random_session_id(&mut random);
-        Self::with_session_id(config, tls, own, random_source(&mut random), wall, now)
+        let tls = connector.connect(wall)?;
+        Ok(Self::begin(config, connector, tls, (random, own), (wall, now)))
     }
 
-    /// A session with a given session id and no randoms, for recorded conversations.
+    /// A session with a given session id and TLS client, for recorded conversations: it makes no second one.
     #[cfg(any(test, feature = "test-peer"))]
     #[must_use]
     pub fn with_id(config: SessionConfig, tls: Box<dyn Tls>, own: SessionId, wall: WallTime, now: Moment) -> Self {
-        let source = KeySource { pre_master: Zeroizing::new([0; 48]), random1: [0; 32], random2: [0; 32] };
-        Self::with_session_id(config, tls, own, source, wall, now)
+        struct NoMore;
+        impl TlsConnector for NoMore {
+            fn connect(&self, _wall: WallTime) -> Result<Box<dyn Tls>, TlsError> {
+                Err(TlsError::Protocol(String::from("a recorded session has one TLS client")))
+            }
+        }
+        Self::begin(config, Arc::new(NoMore), tls, (ChaCha20Rng::from_seed([0; 32]), own), (wall, now))
     }
 
-    fn with_session_id(
+    fn begin(
         config: SessionConfig,
+        connector: Arc<dyn TlsConnector>,
         tls: Box<dyn Tls>,
-        own: SessionId,
-        source: KeySource,
-        wall: WallTime,
-        now: Moment,
+        (mut random, own): (ChaCha20Rng, SessionId),
+        (wall, now): (WallTime, Moment),
     ) -> Self {
+        let source = random_source(&mut random);
+        let deadline = now + config.hand_window.min(limits::HANDSHAKE);
         let mut session = Self {
             wrapper: Wrapper::new(&config.wrap, Side::Client, wall),
             own,
             peer: None,
-            send: SendQueue::default(),
-            receive: ReceiveWindow::new(),
-            acks: AckBook::default(),
-            tls,
-            tls_out: Vec::new(),
-            tls_in: 0,
-            source,
-            phase: Phase::Reset,
-            deadline: now + config.hand_window.min(limits::HANDSHAKE),
+            current: Negotiation::new(Channel::first(tls), source, now, deadline),
+            previous: None,
+            phase: Phase::Connecting,
+            token: config.token.clone(),
+            token_sent: false,
             last_heard: now,
             answered: false,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
+            epoch: (wall, now),
+            connector,
+            random,
             config,
         };
-        session.send.push(Opcode::HardResetClientV2, Vec::new(), now);
+        session.current.channel.send_reset(session.wrapper.client_reset(), now);
         session.flush(now);
         session
     }
@@ -168,13 +176,11 @@ impl Session {
         self.events.pop_front()
     }
 
-    /// How far the session is.
+    /// How far the session is. It is up while later keys are negotiated, too.
     #[must_use]
     pub const fn stage(&self) -> Stage {
         match self.phase {
-            Phase::Reset => Stage::Reset,
-            Phase::Tls => Stage::Tls,
-            Phase::KeyExchange(_) => Stage::KeyExchange,
+            Phase::Connecting => self.current.stage(),
             Phase::Push(_) => Stage::Push,
             Phase::Up(_) => Stage::Up,
             Phase::Closing { .. } => Stage::Closing,
@@ -199,41 +205,27 @@ impl Session {
         self.last_heard = self.last_heard.max(at);
     }
 
-    /// Leaves: tells the server where it can be told, by EXIT (whose acknowledgement is waited for, 1 s at most) or by
-    /// [`Event::ExitNotify`]. [`Event::Ended`] follows with [`EndReason::Closed`].
-    pub fn close(&mut self, now: Moment) {
-        match &self.phase {
-            Phase::Up(up) if up.cc_exit => {
-                if self.tls.write_plaintext(b"EXIT\0").is_err() {
-                    return self.end(EndReason::Closed, now);
-                }
-                self.phase = Phase::Closing { until: now + limits::EXIT_WAIT };
-                self.tls.write_tls(&mut self.tls_out);
-                self.flush(now);
-            }
-            Phase::Up(up) => {
-                if up.exit_notify {
-                    self.events.push_back(Event::ExitNotify);
-                }
-                self.end(EndReason::Closed, now);
-            }
-            Phase::Reset | Phase::Tls | Phase::KeyExchange(_) | Phase::Push(_) => self.end(EndReason::Closed, now),
-            Phase::Closing { .. } | Phase::Ended => {}
+    /// The negotiation of this key id.
+    fn negotiation(&mut self, key_id: KeyId) -> Option<&mut Negotiation> {
+        if self.current.channel.key_id() == key_id {
+            return Some(&mut self.current);
         }
+        self.previous.as_mut().filter(|previous| previous.channel.key_id() == key_id)
     }
 
-    /// Ends the session, once. What TLS still wants to say (an alert) and acknowledgements go out with the last flush.
-    fn end(&mut self, reason: EndReason, now: Moment) {
-        if matches!(self.phase, Phase::Ended) {
-            return;
+    /// Puts everything that is due into the outbox.
+    fn flush(&mut self, now: Moment) {
+        let mut wire = Wire {
+            wrapper: &mut self.wrapper,
+            own: self.own,
+            peer: self.peer,
+            ipv6_outside: self.config.ipv6_outside,
+            outbox: &mut self.outbox,
+        };
+        if let Some(previous) = &mut self.previous {
+            previous.channel.flush(&mut wire, now);
         }
-        // Before the server's reset nobody is there to hear TLS.
-        if self.peer.is_some() {
-            self.tls.write_tls(&mut self.tls_out);
-            self.flush(now);
-        }
-        self.phase = Phase::Ended;
-        self.events.push_back(Event::Ended(reason));
+        self.current.channel.flush(&mut wire, now);
     }
 }
 
@@ -247,14 +239,6 @@ fn random_session_id(random: &mut ChaCha20Rng) -> SessionId {
     }
 }
 
-fn random_source(random: &mut ChaCha20Rng) -> KeySource {
-    let mut source = KeySource { pre_master: Zeroizing::new([0; 48]), random1: [0; 32], random2: [0; 32] };
-    random.fill_bytes(source.pre_master.as_mut_slice());
-    random.fill_bytes(&mut source.random1);
-    random.fill_bytes(&mut source.random2);
-    source
-}
-
 /// All state but secrets; two sessions that print the same behave the same as far as datagrams can change them.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -262,14 +246,9 @@ impl fmt::Debug for Session {
             .field("wrapper", &self.wrapper)
             .field("own", &self.own)
             .field("peer", &self.peer)
-            .field("send", &self.send)
-            .field("receive", &self.receive)
-            .field("acks", &self.acks)
-            .field("handshaking", &self.tls.is_handshaking())
-            .field("tls_out", &self.tls_out.len())
-            .field("tls_in", &self.tls_in)
+            .field("current", &self.current)
+            .field("previous", &self.previous)
             .field("phase", &self.phase)
-            .field("deadline", &self.deadline)
             .field("last_heard", &self.last_heard)
             .field("answered", &self.answered)
             .field("outbox", &self.outbox)

@@ -10,11 +10,21 @@ use crate::config::SessionConfig;
 use crate::ids::PeerId;
 use crate::key_method::ServerMessage;
 
-/// What was agreed.
+/// What was agreed, once, for every key of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Negotiated {
     pub(super) cipher: Cipher,
     pub(super) peer_id: PeerId,
+    pub(super) derivation: Derivation,
+}
+
+/// How key material is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Derivation {
+    /// By the TLS exporter: the server pushed `tls-ekm`.
+    Exporter,
+    /// From the randoms of both key exchange messages: every other server.
+    Prf,
 }
 
 pub(super) fn decide(
@@ -26,11 +36,9 @@ pub(super) fn decide(
     if flags.aead_epoch {
         return Err(EndReason::Unsupported(Unsupported::AeadEpoch));
     }
-    if !flags.tls_ekm {
-        return Err(EndReason::Unsupported(Unsupported::NoTlsEkm));
-    }
+    let derivation = if flags.tls_ekm { Derivation::Exporter } else { Derivation::Prf };
     let peer_id = assignment.peer_id.and_then(PeerId::new).ok_or(EndReason::Unsupported(Unsupported::NoPeerId))?;
-    Ok(Negotiated { cipher: cipher(config, server, assignment)?, peer_id })
+    Ok(Negotiated { cipher: cipher(config, server, assignment)?, peer_id, derivation })
 }
 
 /// The pushed cipher, else the one of the server's options string, else the profile's fallback.

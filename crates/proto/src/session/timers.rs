@@ -9,27 +9,24 @@ impl Session {
     /// When to call [`Self::handle_timeout`], and why; `None` once the session has ended.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Moment, Timer)> {
+        let handshake = (self.current.deadline, Timer::Handshake);
         let phase = match &self.phase {
-            Phase::Reset | Phase::Tls | Phase::KeyExchange(_) => Some((self.deadline, Timer::Handshake)),
-            Phase::Push(push) => {
-                Some(earlier((self.deadline, Timer::Handshake), (push.next_request, Timer::PushRequest)))
-            }
+            Phase::Connecting => Some(handshake),
+            Phase::Push(push) => Some(earlier(handshake, (push.next_request, Timer::PushRequest))),
             Phase::Up(up) => up.ping_restart.map(|wait| (self.last_heard + wait, Timer::PingRestart)),
             Phase::Closing { until } => Some((*until, Timer::Exit)),
             Phase::Ended => return None,
         };
-        let resend = self.send.due().map(|due| (due, Timer::Retransmit));
-        match (phase, resend) {
-            (Some(phase), Some(resend)) => Some(earlier(phase, resend)),
-            (one, other) => one.or(other),
-        }
+        let channels = self.previous.iter().chain([&self.current]);
+        let resend = channels.filter_map(|negotiation| negotiation.channel.due()).map(|due| (due, Timer::Retransmit));
+        phase.into_iter().chain(resend).chain(self.renewal_timeouts()).reduce(earlier)
     }
 
     /// Does all that is due at `now`. To call it early is harmless.
     pub fn handle_timeout(&mut self, now: Moment) {
         match &mut self.phase {
-            Phase::Reset | Phase::Tls | Phase::KeyExchange(_) => self.check_deadline(now),
-            Phase::Push(push) if now < self.deadline => {
+            Phase::Connecting => self.check_deadline(now),
+            Phase::Push(push) if now < self.current.deadline => {
                 if now >= push.next_request {
                     push.next_request = now + limits::PUSH_REQUEST_INTERVAL;
                     self.request_push(now);
@@ -39,6 +36,8 @@ impl Session {
             Phase::Up(up) => {
                 if up.ping_restart.is_some_and(|wait| now >= self.last_heard + wait) {
                     self.end(EndReason::PingRestart, now);
+                } else {
+                    self.check_renewal(now);
                 }
             }
             Phase::Closing { until } => {
@@ -48,25 +47,17 @@ impl Session {
             }
             Phase::Ended => {}
         }
-        if !matches!(self.phase, Phase::Ended) {
+        if !self.has_ended() {
             self.flush(now);
         }
     }
 
     fn check_deadline(&mut self, now: Moment) {
-        if now < self.deadline {
+        if now < self.current.deadline {
             return;
         }
         let reason = if self.answered { EndReason::HandshakeTimeout(self.stage()) } else { EndReason::NoAnswer };
         self.end(reason, now);
-    }
-
-    /// Asks for the push: needed by servers that do not push unasked, and if their push was lost on their side.
-    fn request_push(&mut self, now: Moment) {
-        match self.tls.write_plaintext(b"PUSH_REQUEST\0") {
-            Ok(()) => self.tls.write_tls(&mut self.tls_out),
-            Err(error) => self.end(EndReason::Tls(error), now),
-        }
     }
 }
 

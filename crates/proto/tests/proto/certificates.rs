@@ -6,9 +6,7 @@ use std::time::Duration;
 use mrvpn_clock::{Moment, WallTime};
 use mrvpn_profile::{PeerName, TlsOptions, Wrap};
 use mrvpn_proto::peer::{TestServer, TestServerConfig, rustls_server};
-use mrvpn_proto::{
-    EndReason, Event, RustlsConnector, Session, Tls, TlsConnector as _, TlsError, TlsSetupError, limits,
-};
+use mrvpn_proto::{EndReason, Event, RustlsConnector, Session, Tls, TlsError, TlsSetupError, limits};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName, DnType, DnValue,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
@@ -81,8 +79,8 @@ fn connect_with(
     wall: WallTime,
     tls12: bool,
 ) -> Result<Vec<String>, TlsError> {
-    let tls = RustlsConnector::new(options, strict).unwrap().connect(wall).unwrap();
-    let client = Session::new(config(Wrap::None), tls, [9; 32], wall, Moment::default());
+    let connector = std::sync::Arc::new(RustlsConnector::new(options, strict).unwrap());
+    let client = Session::new(config(Wrap::None), connector, [9; 32], wall, Moment::default()).unwrap();
     let (chain, key) = (server.chain.clone(), server.key.clone());
     let accept = Box::new(move || -> Box<dyn Tls> { rustls_server(&chain, &key, tls12).unwrap() });
     let server = TestServer::new(TestServerConfig::new(Wrap::None), accept, wall);

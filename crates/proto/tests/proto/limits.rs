@@ -8,9 +8,9 @@ use mrvpn_profile::{Credentials, Secret, Wrap};
 use mrvpn_proto::peer::{ScriptedTls, TestServer, TestServerConfig};
 use mrvpn_proto::session::ProtocolError;
 use mrvpn_proto::wrapping::{Side, Wrapper};
-use mrvpn_proto::{Dropped, EndReason, Event, Session, SessionConfig, Stage, Tls, TlsError, limits};
+use mrvpn_proto::{Dropped, EndReason, Event, SessionConfig, Stage, Tls, TlsError, limits};
 
-use crate::pair::{Link, Pair, WALL, config};
+use crate::pair::{Link, Pair, WALL, config, session};
 
 fn around(limit: usize) -> [(usize, bool); 3] {
     [(limit - 1, true), (limit, true), (limit + 1, false)]
@@ -36,8 +36,7 @@ fn a_control_datagram() {
 #[test]
 fn the_servers_bytes_before_tls_is_up() {
     for (len, fits) in around(limits::TLS_FLIGHT) {
-        let client =
-            Session::new(config(Wrap::None), Box::new(ScriptedTls::client(1)), [1; 32], WALL, Moment::default());
+        let client = session(config(Wrap::None), 1);
         let accept = Box::new(move || Box::new(ScriptedTls::server_with_flight(1, len)) as Box<dyn Tls>);
         let server = TestServer::new(TestServerConfig::new(Wrap::None), accept, WALL);
         let mut pair = Pair::of(client, server, Link::default(), 1);
@@ -116,9 +115,8 @@ fn our_key_exchange_message() {
 fn the_handshake_ends_after_a_minute_whatever_the_profile_says() {
     let mut client = config(Wrap::None);
     client.hand_window = Duration::from_secs(600);
-    let session = Session::new(client, Box::new(ScriptedTls::client(1)), [1; 32], WALL, Moment::default());
     let deadline = Moment::default() + limits::HANDSHAKE;
-    let mut session = session;
+    let mut session = session(client, 1);
     while let Some((at, _)) = session.poll_timeout() {
         assert!(at <= deadline);
         session.handle_timeout(at);

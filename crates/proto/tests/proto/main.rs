@@ -4,13 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "tests: a failure is the test's answer")]
 
 mod certificates; // what is asked of a server's certificate
+mod client_keys; // tls-crypt-v2
 mod data_channel; // sealing and opening
 mod handshake; // client and scripted server over a bad link
 mod hex; // hexadecimal text
 mod hostile; // forged, repeated, oversized
 mod known; // the vectors as JSON
+mod lane; // who seals and opens
 mod limits; // each limit at one less, itself, one more
 mod pair; // a client and a server joined by a link
 mod recorded; // the session with a real 2.6 server
+mod recorded_sessions; // every control packet of four recorded sessions
+mod renewal; // later keys
 mod stream; // packets in an outer TCP stream
 mod vectors; // known answers

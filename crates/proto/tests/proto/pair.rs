@@ -2,12 +2,15 @@
 //! jumps to the next deadline.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
-use mrvpn_profile::{Cipher, Digest, PullOptions, Wrap};
-use mrvpn_proto::peer::{ScriptedTls, TestServer, TestServerConfig};
-use mrvpn_proto::{Event, Session, SessionConfig, Stage, is_data};
+use mrvpn_profile::{Cipher, Digest, PullOptions, Renewal, Transport, Wrap};
+use mrvpn_proto::peer::{ScriptedConnector, ScriptedTls, TestServer, TestServerConfig};
+use mrvpn_proto::{Event, Session, SessionConfig, Stage, Tls, TlsError, is_data};
+
+use crate::lane::Lane;
 
 pub(crate) const WALL: WallTime = WallTime::from_unix(1_764_000_000);
 
@@ -16,12 +19,15 @@ pub(crate) fn config(wrap: Wrap) -> SessionConfig {
     SessionConfig {
         wrap,
         ipv6_outside: false,
+        transport: Transport::Udp,
         credentials: None,
+        token: None,
         ciphers: Cipher::DEFAULT.to_vec(),
         fallback: None,
         digest: Digest::Sha1,
         pull: PullOptions::default(),
         hand_window: Duration::from_secs(60),
+        renewal: Renewal::default(),
         explicit_exit_notify: None,
         version: String::from("0.1.0"),
     }
@@ -40,6 +46,8 @@ pub(crate) struct Pair {
     pub(crate) server: TestServer,
     pub(crate) now: Moment,
     pub(crate) events: Vec<Event>,
+    /// Who seals and opens data, where a test has data.
+    pub(crate) lane: Option<Lane>,
     /// Control datagrams that each side sent.
     pub(crate) sent: (Vec<Vec<u8>>, Vec<Vec<u8>>),
     link: Link,
@@ -51,12 +59,7 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(client: SessionConfig, server: TestServerConfig, link: Link, seed: u64) -> Self {
-        let tls = Box::new(ScriptedTls::client(seed));
-        let accept = Box::new(move || Box::new(ScriptedTls::server(seed)) as Box<dyn mrvpn_proto::Tls>);
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_be_bytes());
-        let session = Session::new(client, tls, bytes, WALL, Moment::default());
-        Self::of(session, TestServer::new(server, accept, WALL), link, seed)
+        Self::of(session(client, seed), TestServer::new(server, accept(seed), WALL), link, seed)
     }
 
     pub(crate) fn of(client: Session, server: TestServer, link: Link, seed: u64) -> Self {
@@ -65,6 +68,7 @@ impl Pair {
             server,
             now: Moment::default(),
             events: Vec::new(),
+            lane: None,
             sent: (Vec::new(), Vec::new()),
             link,
             random: seed ^ 0x9e37_79b9_7f4a_7c15,
@@ -103,7 +107,11 @@ impl Pair {
             let (to_server, datagram) = entry.remove();
             if to_server {
                 self.server.handle_datagram(&datagram, self.now);
-            } else if !is_data(datagram[0]) {
+            } else if is_data(datagram[0]) {
+                if let Some(lane) = &mut self.lane {
+                    lane.open(datagram, self.now);
+                }
+            } else {
                 let _ = self.client.handle_control(&datagram, self.now);
             }
             self.drain();
@@ -126,12 +134,26 @@ impl Pair {
             self.sent.1.push(datagram.clone());
             self.send(false, datagram);
         }
-        self.events.extend(std::iter::from_fn(|| self.client.poll_event()));
+        while let Some(event) = self.client.poll_event() {
+            match (event, &mut self.lane) {
+                (Event::Keys(keys), Some(lane)) => lane.install(*keys),
+                (Event::Retire(key_id), Some(lane)) => lane.retire(key_id),
+                (event, _) => self.events.push(event),
+            }
+        }
+    }
+
+    /// Sends a data packet to the server.
+    pub(crate) fn send_data(&mut self, inner: &[u8]) {
+        let Some(lane) = &mut self.lane else { return };
+        let datagram = lane.seal(inner, self.now);
+        self.send(true, datagram);
     }
 
     fn send(&mut self, to_server: bool, datagram: Vec<u8>) {
         let [loss, doubling, delay, _, ..] = self.roll();
-        if loss < self.link.loss {
+        // What happens to data is then the keys' doing alone.
+        if loss < self.link.loss && !is_data(datagram[0]) {
             return;
         }
         let copies = if doubling < self.link.doubling { 2 } else { 1 };
@@ -151,4 +173,24 @@ impl Pair {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)).to_be_bytes()
     }
+}
+
+/// A session over scripted TLS.
+pub(crate) fn session(config: SessionConfig, seed: u64) -> Session {
+    refusing(config, seed, None)
+}
+
+/// A session over scripted TLS that refuses every server for this reason.
+pub(crate) fn refusing(config: SessionConfig, seed: u64, refusal: Option<TlsError>) -> Session {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    Session::new(config, Arc::new(ScriptedConnector { seed, refusal }), bytes, WALL, Moment::default()).unwrap()
+}
+
+/// Scripted TLS of a server: other randoms each time.
+pub(crate) fn accept(mut seed: u64) -> Box<dyn FnMut() -> Box<dyn Tls> + Send> {
+    Box::new(move || {
+        seed = seed.wrapping_add(1);
+        Box::new(ScriptedTls::server(seed))
+    })
 }

@@ -1,0 +1,202 @@
+//! Later keys: when a renegotiation begins, what comes of it, when old keys end (openvpn-protocol.md sections 6.6 and
+//! 10.4; OpenVPN `ssl.c`, `key_state_soft_reset`, `lame_duck_must_die`). Each is a negotiation like the first one, under
+//! the next key id; cipher, peer id and the way keys are made stay.
+
+use std::time::Duration;
+
+use mrvpn_clock::{Moment, WallTime};
+use mrvpn_profile::Renewal;
+
+use super::negotiation::{Negotiation, Step, random_source};
+use super::{EndReason, Event, Phase, Session, Timer};
+use crate::data::DataKeys;
+use crate::dropped::Dropped;
+use crate::key_method::ServerMessage;
+use crate::limits;
+use crate::opcode::{KeyId, Opcode};
+use crate::wrapping::Side;
+
+/// What a tunnel that is up knows of its data keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Renewals {
+    newest: KeyId,
+    /// The key before, and when it ends.
+    older: Option<(KeyId, Moment)>,
+    /// The end of the last negotiation.
+    since: Moment,
+    /// When the server began one last.
+    asked: Option<Moment>,
+    /// The old key should seal no longer than it must: it is worn.
+    urgent: bool,
+    carried: Option<Carried>,
+}
+
+/// What was carried, in the caller's counting: at the beginning of the newest key, and lately.
+#[derive(Clone, Copy, Debug)]
+struct Carried {
+    base: (u64, u64),
+    last: (u64, u64),
+}
+
+/// Who begins a renegotiation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Initiator {
+    Client,
+    Server,
+}
+
+impl Renewals {
+    pub(super) const fn new(first: KeyId, now: Moment) -> Self {
+        Self { newest: first, older: None, since: now, asked: None, urgent: false, carried: None }
+    }
+
+    /// When the next negotiation is due by time alone.
+    fn due(&self, wishes: &Renewal) -> Option<Moment> {
+        wishes.reneg_sec.map(|seconds| self.since + seconds)
+    }
+
+    /// Notes what was carried and tells whether that is enough for this key.
+    fn note(&mut self, bytes: u64, packets: u64, wishes: &Renewal) -> bool {
+        let carried = self.carried.get_or_insert(Carried { base: (bytes, packets), last: (bytes, packets) });
+        carried.last = (bytes, packets);
+        let reached = |limit: Option<u64>, last: u64, base: u64| limit.is_some_and(|n| last.saturating_sub(base) >= n);
+        reached(wishes.reneg_bytes, bytes, carried.base.0) || reached(wishes.reneg_pkts, packets, carried.base.1)
+    }
+
+    /// Takes the new key in; returns the moment from which it seals.
+    fn finish(&mut self, done: &Negotiation, times: (Duration, Duration), now: Moment) -> Moment {
+        let (hand_window, tran_window) = times;
+        // A side that renegotiates often forgets keys early: the old one is used for half of the last interval at most.
+        let half = done.began.since(self.since) / 2;
+        let most = if self.urgent { limits::WORN_KEY_SEALS.min(hand_window) } else { hand_window };
+        let patience = most.min(half);
+        self.older = Some((self.newest, done.began + tran_window));
+        self.newest = done.channel.key_id();
+        self.since = now;
+        self.urgent = false;
+        if let Some(carried) = &mut self.carried {
+            carried.base = carried.last;
+        }
+        (done.began + patience).max(now + limits::OLD_KEY_SEALS)
+    }
+}
+
+impl Session {
+    /// Asks for a new data key now, as the lane does whose key is worn. Nothing happens while the tunnel is not up or a
+    /// new key is being negotiated. [`Event::Keys`] follows; where the negotiation is not over within `hand-window`,
+    /// [`Event::Ended`].
+    pub fn renegotiate(&mut self, now: Moment) {
+        if !self.may_renew() {
+            return;
+        }
+        if let Phase::Up(up) = &mut self.phase {
+            up.renewals.urgent = true;
+        }
+        self.begin_renewal(Initiator::Client, now);
+        self.flush(now);
+    }
+
+    /// Tells how many bytes and packets the tunnel has carried in both directions, counted from anywhere: only growth
+    /// from one call to the next means something. `reneg-bytes` and `reneg-pkts` follow from it.
+    pub fn carried(&mut self, bytes: u64, packets: u64, now: Moment) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        if up.renewals.note(bytes, packets, &self.config.renewal) && self.may_renew() {
+            self.begin_renewal(Initiator::Client, now);
+            self.flush(now);
+        }
+    }
+
+    /// The tunnel is up and no negotiation is on.
+    pub(super) const fn may_renew(&self) -> bool {
+        match self.current.step {
+            Step::Done { .. } | Step::Broken => matches!(self.phase, Phase::Up(_)),
+            Step::Reset | Step::Tls | Step::KeyExchange { .. } => false,
+        }
+    }
+
+    /// Whether a server may begin a renegotiation now: not as often as it likes.
+    pub(super) fn judge_server_renewal(&self, now: Moment) -> Result<(), Dropped> {
+        let Phase::Up(up) = &self.phase else { return Err(Dropped::KeyId) };
+        match up.renewals.asked {
+            Some(asked) if now < asked + limits::SOFT_RESET_INTERVAL => Err(Dropped::TooOften),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Opens the channel of the next key. The key before the present one ends: servers forget it now, too.
+    pub(super) fn begin_renewal(&mut self, initiator: Initiator, now: Moment) {
+        let tls = match self.connector.connect(self.wall(now)) {
+            Ok(tls) => tls,
+            Err(error) => return self.end(EndReason::Tls(error), now),
+        };
+        let source = random_source(&mut self.random);
+        let deadline = now + self.config.hand_window.min(limits::HANDSHAKE);
+        let next = Negotiation::new(self.current.channel.next(tls), source, now, deadline);
+        let last = std::mem::replace(&mut self.current, next);
+        // A server that begins says nothing more on the last channel, nor does it listen there.
+        self.previous = (initiator == Initiator::Client).then_some(last);
+        self.current.channel.send_reset(Opcode::SoftResetV1, now);
+        if let Phase::Up(up) = &mut self.phase {
+            if initiator == Initiator::Server {
+                up.renewals.asked = Some(now);
+            }
+            let older = up.renewals.older.take();
+            self.events.extend(older.map(|(key_id, _)| Event::Retire(key_id)));
+        }
+    }
+
+    /// Both key exchange messages are through: the key is there. The server's push does not come again.
+    pub(super) fn finish_renewal(&mut self, server: &ServerMessage, now: Moment) {
+        let Phase::Up(up) = &self.phase else { return };
+        let agreed = up.agreed;
+        let block = match self.key_block(agreed.derivation, server) {
+            Ok(block) => block,
+            Err(error) => return self.end(EndReason::Tls(error), now),
+        };
+        let key_id = self.current.channel.key_id();
+        let mut keys = DataKeys::new(&block, Side::Client, agreed.cipher, key_id, agreed.peer_id);
+        let times = (self.config.hand_window.min(limits::HANDSHAKE), self.config.renewal.tran_window);
+        if let Phase::Up(up) = &mut self.phase {
+            keys.seal_after = up.renewals.finish(&self.current, times, now);
+        }
+        self.events.push_back(Event::Keys(Box::new(keys)));
+    }
+
+    /// What a tunnel that is up waits for on account of its keys.
+    pub(super) fn renewal_timeouts(&self) -> impl Iterator<Item = (Moment, Timer)> {
+        let renewals = match &self.phase {
+            Phase::Up(up) => Some(up.renewals),
+            Phase::Connecting | Phase::Push(_) | Phase::Closing { .. } | Phase::Ended => None,
+        };
+        let next = renewals.and_then(|renewals| {
+            if self.may_renew() {
+                renewals.due(&self.config.renewal).map(|due| (due, Timer::Renewal))
+            } else {
+                Some((self.current.deadline, Timer::Handshake))
+            }
+        });
+        let retire = renewals.and_then(|renewals| renewals.older).map(|(_, end)| (end, Timer::Retire));
+        next.into_iter().chain(retire)
+    }
+
+    /// Does what is due on account of the keys of a tunnel that is up.
+    pub(super) fn check_renewal(&mut self, now: Moment) {
+        let may_renew = self.may_renew();
+        let Phase::Up(up) = &mut self.phase else { return };
+        if let Some((key_id, _)) = up.renewals.older.take_if(|(_, end)| *end <= now) {
+            self.events.push_back(Event::Retire(key_id));
+        }
+        let due = up.renewals.due(&self.config.renewal).is_some_and(|due| due <= now);
+        if may_renew && due {
+            self.begin_renewal(Initiator::Client, now);
+        } else if !may_renew && self.current.deadline <= now {
+            self.end(EndReason::HandshakeTimeout(self.current.stage()), now);
+        }
+    }
+
+    /// The calendar time by this session's own counting.
+    fn wall(&self, now: Moment) -> WallTime {
+        let (wall, began) = self.epoch;
+        WallTime::from_unix(wall.unix().saturating_add(now.since(began).as_secs()))
+    }
+}
