@@ -241,7 +241,7 @@ fn the_key_exchange_message_has_openvpns_layout() {
     let message = ClientMessage {
         source: &source,
         options: text(client, "options"),
-        credentials: Some(&credentials),
+        login: Some((&credentials).into()),
         peer_info: text(client, "peer_info"),
     }
     .emit();
@@ -253,7 +253,7 @@ fn the_key_exchange_message_has_openvpns_layout() {
 #[test]
 fn absent_credentials_are_empty_strings_of_length_zero() {
     let source = KeySource { pre_master: [0; 48].into(), random1: [0; 32], random2: [0; 32] };
-    let message = ClientMessage { source: &source, options: "V4", credentials: None, peer_info: "" }.emit();
+    let message = ClientMessage { source: &source, options: "V4", login: None, peer_info: "" }.emit();
     assert_eq!(message[5 + 48 + 64..], [0, 3, b'V', b'4', 0, 0, 0, 0, 0, 0, 1, 0]);
 }
 
