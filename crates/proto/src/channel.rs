@@ -103,6 +103,13 @@ impl Channel {
         std::iter::from_fn(|| self.receive.pop()).collect()
     }
 
+    /// Takes the peer's reset, which came before there was a channel for it.
+    pub(crate) fn take_reset(&mut self) {
+        self.receive.insert(MessageId::RESET, &[]);
+        self.receive.pop();
+        self.acks.note(MessageId::RESET);
+    }
+
     /// Everything unacknowledged goes again: what was sent to another session id is lost.
     pub(crate) fn hasten(&mut self, now: Moment) {
         self.send.hasten(now);

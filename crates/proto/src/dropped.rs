@@ -40,9 +40,6 @@ pub enum Dropped {
     /// A message id ahead of the window.
     #[error("the message is ahead of the window")]
     Ahead,
-    /// The server starts renegotiations faster than [`crate::limits::SOFT_RESET_INTERVAL`].
-    #[error("the server asks for new keys too often")]
-    TooOften,
     /// The session is over.
     #[error("the session is over")]
     Ended,
@@ -65,7 +62,6 @@ impl Dropped {
             Self::WrongPeer => "control-wrong-peer",
             Self::Reset => "control-reset",
             Self::Ahead => "control-ahead",
-            Self::TooOften => "control-too-often",
             Self::Ended => "control-ended",
         }
     }

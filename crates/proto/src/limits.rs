@@ -65,8 +65,8 @@ pub const PUSH_REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 /// How long EXIT waits for its acknowledgement.
 pub const EXIT_WAIT: Duration = Duration::from_secs(1);
 
-/// Renegotiations that a server starts: at most one in this time (threats-and-faults.md section 2). Its request is
-/// dropped until then; it repeats it.
+/// Renegotiations that a server starts: at most one in this time (threats-and-faults.md section 2). One that comes too
+/// soon is answered when the time has passed.
 pub const SOFT_RESET_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the old key seals at least once the new one is there, unless the server is seen to use the new one: the

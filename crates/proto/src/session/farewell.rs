@@ -31,7 +31,7 @@ impl Session {
     /// before 2.6 that is left before its push only logs it.
     fn says_exit(&self) -> bool {
         let understood = match &self.phase {
-            Phase::Up(up) => up.cc_exit,
+            Phase::Up(up) => up.cc_exit && !up.renewals.server_has_begun(),
             Phase::Connecting | Phase::Push(_) => true,
             Phase::Closing { .. } | Phase::Ended => false,
         };

@@ -5,7 +5,6 @@
 
 use mrvpn_clock::Moment;
 
-use super::renewal::Initiator;
 use super::{Event, Phase, Session};
 use crate::control::ControlPacket;
 use crate::dropped::Dropped;
@@ -35,30 +34,27 @@ impl Session {
         }
         let unwrapped = self.wrapper.unwrap(datagram, now)?;
         let packet = unwrapped.packet()?;
-        let fit = self.judge(&packet, now)?;
+        let fit = self.judge(&packet)?;
         self.wrapper.accept(&unwrapped, now);
         self.note_answer(now);
         match fit {
             Fit::Reset => self.take_reset(&packet, now),
             Fit::Control => self.take_message(&packet, now),
-            Fit::Renewal => {
-                self.begin_renewal(Initiator::Server, now);
-                self.take_message(&packet, now);
-            }
+            Fit::Renewal => self.answer_renewal(now),
         }
         self.flush(now);
         self.finish_closing(now);
         Ok(())
     }
 
-    fn judge(&self, packet: &ControlPacket<'_>, now: Moment) -> Result<Fit, Dropped> {
+    fn judge(&self, packet: &ControlPacket<'_>) -> Result<Fit, Dropped> {
         if packet.acks.peer().is_some_and(|peer| peer != self.own) {
             return Err(Dropped::WrongPeer);
         }
         match packet.head.opcode {
             Opcode::HardResetServerV2 => self.judge_reset(packet),
             Opcode::ControlV1 | Opcode::AckV1 => self.judge_control(packet),
-            Opcode::SoftResetV1 => self.judge_soft_reset(packet, now),
+            Opcode::SoftResetV1 => self.judge_soft_reset(packet),
             Opcode::HardResetClientV2
             | Opcode::HardResetClientV3
             | Opcode::ControlWkcV1
@@ -105,7 +101,7 @@ impl Session {
 
     /// Either the server's part of a renegotiation that is on, maybe repeated, whoever began it; or it begins one: on a
     /// tunnel that is up, with the key id after the present one (section 10.4).
-    fn judge_soft_reset(&self, packet: &ControlPacket<'_>, now: Moment) -> Result<Fit, Dropped> {
+    fn judge_soft_reset(&self, packet: &ControlPacket<'_>) -> Result<Fit, Dropped> {
         if self.peer != Some(packet.head.session) {
             return Err(Dropped::WrongSession);
         }
@@ -119,7 +115,7 @@ impl Session {
         if key_id != current.next() || !self.may_renew() {
             return Err(Dropped::KeyId);
         }
-        self.judge_server_renewal(now).map(|()| Fit::Renewal)
+        Ok(Fit::Renewal)
     }
 
     fn note_answer(&mut self, now: Moment) {

@@ -10,7 +10,6 @@ use mrvpn_profile::Renewal;
 use super::negotiation::{Negotiation, Step, random_source};
 use super::{EndReason, Event, Phase, Session, Timer};
 use crate::data::DataKeys;
-use crate::dropped::Dropped;
 use crate::key_method::ServerMessage;
 use crate::limits;
 use crate::opcode::{KeyId, Opcode};
@@ -26,6 +25,8 @@ pub(super) struct Renewals {
     since: Moment,
     /// When the server began one last.
     asked: Option<Moment>,
+    /// The server has begun one too soon after that: when it is answered.
+    answer_at: Option<Moment>,
     /// The old key should seal no longer than it must: it is worn.
     urgent: bool,
     carried: Option<Carried>,
@@ -38,21 +39,20 @@ struct Carried {
     last: (u64, u64),
 }
 
-/// Who begins a renegotiation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Initiator {
-    Client,
-    Server,
-}
-
 impl Renewals {
     pub(super) const fn new(first: KeyId, now: Moment) -> Self {
-        Self { newest: first, older: None, since: now, asked: None, urgent: false, carried: None }
+        Self { newest: first, older: None, since: now, asked: None, answer_at: None, urgent: false, carried: None }
     }
 
     /// When the next negotiation is due by time alone.
     fn due(&self, wishes: &Renewal) -> Option<Moment> {
-        wishes.reneg_sec.map(|seconds| self.since + seconds)
+        let own = wishes.reneg_sec.map(|seconds| self.since + seconds);
+        own.into_iter().chain(self.answer_at).min()
+    }
+
+    /// Whether the server listens on the channel of the next key alone.
+    pub(super) const fn server_has_begun(&self) -> bool {
+        self.answer_at.is_some()
     }
 
     /// Notes what was carried and tells whether that is enough for this key.
@@ -92,7 +92,7 @@ impl Session {
         if let Phase::Up(up) = &mut self.phase {
             up.renewals.urgent = true;
         }
-        self.begin_renewal(Initiator::Client, now);
+        self.begin_renewal(now);
         self.flush(now);
     }
 
@@ -101,7 +101,7 @@ impl Session {
     pub fn carried(&mut self, bytes: u64, packets: u64, now: Moment) {
         let Phase::Up(up) = &mut self.phase else { return };
         if up.renewals.note(bytes, packets, &self.config.renewal) && self.may_renew() {
-            self.begin_renewal(Initiator::Client, now);
+            self.begin_renewal(now);
             self.flush(now);
         }
     }
@@ -114,35 +114,35 @@ impl Session {
         }
     }
 
-    /// Whether a server may begin a renegotiation now: not as often as it likes.
-    pub(super) fn judge_server_renewal(&self, now: Moment) -> Result<(), Dropped> {
-        let Phase::Up(up) = &self.phase else { return Err(Dropped::KeyId) };
-        match up.renewals.asked {
-            Some(asked) if now < asked + limits::SOFT_RESET_INTERVAL => Err(Dropped::TooOften),
-            Some(_) | None => Ok(()),
-        }
+    /// The server begins a renegotiation. It may not do so as often as it likes: what comes too soon is answered later.
+    pub(super) fn answer_renewal(&mut self, now: Moment) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        let earliest = up.renewals.asked.map(|asked| asked + limits::SOFT_RESET_INTERVAL);
+        up.renewals.answer_at = Some(earliest.map_or(now, |earliest| earliest.max(now)));
+        self.check_renewal(now);
     }
 
     /// Opens the channel of the next key. The key before the present one ends: servers forget it now, too.
-    pub(super) fn begin_renewal(&mut self, initiator: Initiator, now: Moment) {
+    fn begin_renewal(&mut self, now: Moment) {
         let tls = match self.connector.connect(self.wall(now)) {
             Ok(tls) => tls,
             Err(error) => return self.end(EndReason::Tls(error), now),
         };
+        let Phase::Up(up) = &mut self.phase else { return };
+        let answers = up.renewals.answer_at.take().is_some();
+        up.renewals.asked = if answers { Some(now) } else { up.renewals.asked };
+        self.events.extend(up.renewals.older.take().map(|(key_id, _)| Event::Retire(key_id)));
         let source = random_source(&mut self.random);
         let deadline = now + self.config.hand_window.min(limits::HANDSHAKE);
-        let next = Negotiation::new(self.current.channel.next(tls), source, now, deadline);
-        let last = std::mem::replace(&mut self.current, next);
-        // A server that begins says nothing more on the last channel, nor does it listen there.
-        self.previous = (initiator == Initiator::Client).then_some(last);
-        self.current.channel.send_reset(Opcode::SoftResetV1, now);
-        if let Phase::Up(up) = &mut self.phase {
-            if initiator == Initiator::Server {
-                up.renewals.asked = Some(now);
-            }
-            let older = up.renewals.older.take();
-            self.events.extend(older.map(|(key_id, _)| Event::Retire(key_id)));
+        let mut next = Negotiation::new(self.current.channel.next(tls), source, now, deadline);
+        next.channel.send_reset(Opcode::SoftResetV1, now);
+        if answers {
+            next.channel.take_reset();
+            next.begin_tls();
         }
+        let last = std::mem::replace(&mut self.current, next);
+        // A server that has begun says nothing more on the last channel, nor does it listen there.
+        self.previous = (!answers).then_some(last);
     }
 
     /// Both key exchange messages are through: the key is there. The server's push does not come again.
@@ -188,7 +188,7 @@ impl Session {
         }
         let due = up.renewals.due(&self.config.renewal).is_some_and(|due| due <= now);
         if may_renew && due {
-            self.begin_renewal(Initiator::Client, now);
+            self.begin_renewal(now);
         } else if !may_renew && self.current.deadline <= now {
             self.end(EndReason::HandshakeTimeout(self.current.stage()), now);
         }

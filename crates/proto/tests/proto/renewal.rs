@@ -4,11 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mrvpn_clock::Moment;
 use mrvpn_profile::{Credentials, Digest, KeyDirection, Renewal, Secret, StaticKey, Wrap};
-use mrvpn_proto::opcode::Opcode;
 use mrvpn_proto::peer::{Login, TestServerConfig};
-use mrvpn_proto::{Dropped, EndReason, Event, SessionConfig, Stage, Timer, limits};
+use mrvpn_proto::{EndReason, Event, SessionConfig, Stage, Timer, limits};
 use proptest::prelude::*;
 
 use crate::lane::Lane;
@@ -238,20 +236,47 @@ fn a_renegotiation_that_does_not_finish_in_hand_window_ends_the_session() {
 }
 
 #[test]
-fn a_server_begins_ten_seconds_apart_at_most_and_is_heard_later() {
+fn a_server_that_begins_again_too_soon_is_answered_ten_seconds_after_the_last_time() {
+    let interval = limits::SOFT_RESET_INTERVAL;
+    let step = Duration::from_millis(10);
+    for (after, answered) in
+        [(3 * SECOND, interval), (interval - step, interval), (interval, interval), (interval + step, interval + step)]
+    {
+        let mut pair = up(never());
+        let first = pair.now;
+        pair.server.renegotiate(first);
+        wait(&mut pair, after);
+        pair.server.renegotiate(pair.now);
+        while lane(&pair).installed() < 3 {
+            pair.client.heard(pair.now);
+            wait(&mut pair, step);
+        }
+        // Three round trips of 20 ms follow, and the way of the first packet.
+        let took = pair.now.since(first);
+        assert!(took >= answered && took < answered + 20 * step, "{after:?}: {took:?}");
+    }
+}
+
+#[test]
+fn what_a_server_began_too_soon_is_answered_at_once_when_our_own_time_has_come() {
+    let mut pair = up(Renewal { reneg_sec: Some(4 * SECOND), ..Renewal::default() });
+    pair.server.renegotiate(pair.now);
+    wait(&mut pair, Duration::from_millis(3_900));
+    pair.server.renegotiate(pair.now);
+    wait(&mut pair, Duration::from_millis(400));
+    assert_eq!(lane(&pair).installed(), 3);
+}
+
+#[test]
+fn closing_while_the_server_waits_for_our_answer_leaves_by_the_data_channel() {
     let mut pair = up(never());
     pair.server.renegotiate(pair.now);
-    wait(&mut pair, Duration::from_millis(500));
-    let soft = pair.sent.1.iter().find(|datagram| Opcode::of(datagram[0]) == Opcode::SoftResetV1).unwrap().clone();
-    let mut again = soft;
-    again[0] += 1;
-    let accepted = Moment::default() + pair.now.since(Moment::default());
-    let begun = (0..).map(|n| Moment::from_nanos(n * 10_000_000)).find(|at| *at + SECOND >= accepted).unwrap();
-    for (after, taken) in [(limits::SOFT_RESET_INTERVAL - SECOND, false), (limits::SOFT_RESET_INTERVAL + SECOND, true)]
-    {
-        let answer = pair.client.handle_control(&again, begun + after);
-        assert_eq!(answer, if taken { Ok(()) } else { Err(Dropped::TooOften) });
-    }
+    wait(&mut pair, SECOND);
+    pair.server.renegotiate(pair.now);
+    wait(&mut pair, SECOND);
+    pair.client.close(pair.now);
+    pair.drain();
+    assert!(matches!(pair.events[..], [.., Event::ExitNotify, Event::Ended(EndReason::Closed)]));
 }
 
 #[test]
