@@ -11,6 +11,24 @@ use mrvpn_clock::WallTime;
 
 pub use error::{TlsError, TlsSetupError};
 
+/// Judges a server's chain, the leaf first, as the handshake does at the time `wall`; for tests that have certificates
+/// and no handshake. Returns what the user should know though it is accepted.
+///
+/// # Errors
+/// Why it is refused.
+#[cfg(any(test, feature = "test-peer"))]
+pub fn judge_certificate(
+    options: &mrvpn_profile::TlsOptions,
+    strict_server: bool,
+    chain: &[Vec<u8>],
+    wall: WallTime,
+) -> Result<Vec<String>, String> {
+    let policy = verify::ServerPolicy::new(options, strict_server).map_err(|error| error.to_string())?;
+    let chain: Vec<_> = chain.iter().map(|der| rustls_pki_types::CertificateDer::from(der.as_slice())).collect();
+    let (leaf, others) = chain.split_first().ok_or("an empty chain")?;
+    policy.judge(leaf, others, wall).map_err(|error| error.to_string())
+}
+
 /// One TLS session, of either side.
 pub trait Tls: Send {
     /// Takes bytes of the peer, cut anywhere.
