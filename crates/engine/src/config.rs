@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 
+use mrvpn_netplan::OffloadSet;
 use mrvpn_profile::{Credentials, Profile};
 use mrvpn_router::Rule;
 
@@ -23,8 +24,8 @@ pub struct EngineConfig {
     pub alias_pool: Option<Ipv4Addr>,
     /// Whether on-link private networks are left alone.
     pub lan_allowed: bool,
-    /// Whether TUN and UDP offloads are used; off only to prove that nothing depends on them.
-    pub offload: bool,
+    /// Which TUN and UDP offloads are asked for; less than all only to prove that nothing depends on them.
+    pub offload: OffloadSet,
     /// Tunnels in the order of the file; their places are their `TunnelId`s.
     pub tunnels: Vec<TunnelConfig>,
     /// Rules in the order of the file.
@@ -62,7 +63,7 @@ impl EngineConfig {
             establish_limit: std::time::Duration::from_secs(10),
             alias_pool: None,
             lan_allowed: true,
-            offload: true,
+            offload: OffloadSet::ALL,
             tunnels: Vec::new(),
             rules: Vec::new(),
         }

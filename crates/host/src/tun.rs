@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use mrvpn_netplan::{DeviceSpec, HostError, Queue, QueueCapabilities, QueueError};
+use mrvpn_netplan::{DeviceSpec, HostError, OffloadSet, Queue, QueueCapabilities, QueueError};
 use mrvpn_router::Offload;
 use rustix::io::Errno;
 
@@ -18,8 +18,8 @@ pub(crate) mod virtio; // the header in front of each packet
 const DRIVER: &str = "/dev/net/tun";
 /// A device of this kind and no other.
 const FLAGS: libc::c_int = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE | libc::IFF_VNET_HDR;
-/// Checksums and TCP super-packets.
-const TCP_OFFLOAD: libc::c_uint = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+/// TCP super-packets.
+const TCP_OFFLOAD: libc::c_uint = libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
 /// UDP super-packets, Linux 6.2 and later.
 const UDP_OFFLOAD: libc::c_uint = libc::TUN_F_USO4 | libc::TUN_F_USO6;
 /// Parts that one write can have at most; the kernel's own limit is 1024 (IOV_MAX).
@@ -78,17 +78,19 @@ fn refused(what: String, error: io::Error) -> HostError {
     }
 }
 
-/// Asks for as much as the kernel gives: everything, else without UDP super-packets.
-fn set_offload(file: &File, wanted: bool) -> io::Result<QueueCapabilities> {
-    if !wanted {
+/// Asks for what is wanted and the kernel gives: all of it, else without UDP super-packets.
+fn set_offload(file: &File, wanted: OffloadSet) -> io::Result<QueueCapabilities> {
+    let wanted = QueueCapabilities::of(wanted);
+    if !wanted.checksum {
         sys::set_offload(file.as_fd(), 0)?;
-        return Ok(QueueCapabilities::default());
+        return Ok(wanted);
     }
-    let uso = sys::set_offload(file.as_fd(), TCP_OFFLOAD | UDP_OFFLOAD).is_ok();
+    let tcp = libc::TUN_F_CSUM | if wanted.tso { TCP_OFFLOAD } else { 0 };
+    let uso = wanted.uso && sys::set_offload(file.as_fd(), tcp | UDP_OFFLOAD).is_ok();
     if !uso {
-        sys::set_offload(file.as_fd(), TCP_OFFLOAD)?;
+        sys::set_offload(file.as_fd(), tcp)?;
     }
-    Ok(QueueCapabilities { checksum: true, tso: true, uso })
+    Ok(QueueCapabilities { uso, ..wanted })
 }
 
 impl Queue for LinuxQueue {

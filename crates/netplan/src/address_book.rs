@@ -1,7 +1,7 @@
 //! The address book: which address does a tunnel get? The only writer of addresses; everyone else reads it. It knows
 //! every tunnel's assignment, what stands for it on the interface, and since when (the lease). It does not touch the
-//! host: [`mod@crate::plan`] turns it into addresses and routes. IPv6 addresses are kept and shown, and not presented in
-//! this version.
+//! host: [`mod@crate::plan`] turns it into addresses and routes. IPv6 addresses of ours stand on the interface from the first
+//! tunnel that is assigned one: until then they would lead programs to try what no tunnel carries.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,6 +22,8 @@ pub struct AddressBook {
     pools: Pools,
     tunnels: u16,
     holdings: BTreeMap<TunnelId, Holding>,
+    /// Some tunnel had IPv6; it stays so, since the anchor never leaves.
+    has_v6: bool,
     next_lease: u32,
     conflicts: Vec<Conflict>,
 }
@@ -41,14 +43,19 @@ pub struct Entry {
     pub gateway_v6: Option<Ipv6Addr>,
     /// The address by which the interface shows this tunnel; `None` without an IPv4 assignment.
     pub presented_v4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    pub presented_v6: Option<Ipv6Addr>,
     /// The address that stands for this tunnel always.
     pub bind_v4: Ipv4Addr,
+    /// The same for IPv6.
+    pub bind_v6: Ipv6Addr,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Holding {
     entry: Entry,
-    clash: Option<Clash>,
+    clash_v4: Option<Clash>,
+    clash_v6: Option<Clash>,
 }
 
 /// Why a tunnel is presented under its bind address.
@@ -67,6 +74,7 @@ impl AddressBook {
             pools,
             tunnels: tunnels.min(MAX_TUNNELS),
             holdings: BTreeMap::new(),
+            has_v6: false,
             next_lease: 1,
             conflicts: Vec::new(),
         };
@@ -89,6 +97,7 @@ impl AddressBook {
         holding.entry.assigned_v6 = assignment.ipv6.map(|v6| v6.address);
         holding.entry.gateway_v4 = assignment.ipv4.and_then(|v4| v4.gateway);
         holding.entry.gateway_v6 = assignment.ipv6.and_then(|v6| v6.gateway);
+        self.has_v6 |= assignment.ipv6.is_some();
         self.holdings.insert(tunnel, holding);
         self.conflicts = self.find_conflicts();
         holding.entry.lease
@@ -113,24 +122,43 @@ impl AddressBook {
         self.pools.bind_v4(tunnel)
     }
 
+    /// The IPv6 bind address of a tunnel, once any tunnel has had IPv6.
+    #[must_use]
+    pub fn bind_v6(&self, tunnel: TunnelId) -> Option<Ipv6Addr> {
+        self.has_v6.then(|| self.pools.bind_v6(tunnel))
+    }
+
     /// What stands on the shared interface, in this order: the anchor, the presented addresses, the bind addresses of
-    /// all tunnels. As /32, so that no pushed network swallows anything by an address.
+    /// all tunnels; then the same of IPv6. As /32 and /128, so that no pushed network swallows anything by an address.
     #[must_use]
     pub fn interface_addresses(&self) -> Vec<IpNet> {
-        let anchor = std::iter::once(self.pools.anchor_v4());
-        let binds = self.places().map(|tunnel| self.pools.bind_v4(tunnel));
-        anchor
-            .chain(self.presented().map(|(address, _)| address))
-            .chain(binds)
-            .map(|address| IpNet::from(IpAddr::V4(address)))
-            .collect()
+        let v4 = std::iter::once(IpAddr::V4(self.pools.anchor_v4()))
+            .chain(self.presented_v4().map(|(address, _)| address.into()))
+            .chain(self.places().map(|tunnel| self.pools.bind_v4(tunnel).into()));
+        let v6 = self
+            .has_v6
+            .then(|| IpAddr::V6(self.pools.anchor_v6()))
+            .into_iter()
+            .chain(self.presented_v6().map(|(address, _)| address.into()))
+            .chain(self.places().filter_map(|tunnel| self.bind_v6(tunnel)).map(IpAddr::V6));
+        v4.chain(v6).map(IpNet::from).collect()
+    }
+
+    /// Whether an address of the interface is for those alone who bind to it: IPv6 addresses of tunnels, since the kernel
+    /// takes the one that is most like the destination (design, decision 4).
+    #[must_use]
+    pub fn is_deprecated(&self, address: IpAddr) -> bool {
+        address.is_ipv6() && address != self.pools.anchor_v6()
     }
 
     /// Which tunnel a source address names.
     #[must_use]
     pub fn sources(&self) -> BTreeMap<IpAddr, TunnelId> {
+        let v4 = self.presented_v4().map(|(address, tunnel)| (IpAddr::V4(address), tunnel));
+        let v6 = self.presented_v6().map(|(address, tunnel)| (IpAddr::V6(address), tunnel));
         let binds = self.places().map(|tunnel| (IpAddr::V4(self.pools.bind_v4(tunnel)), tunnel));
-        self.presented().map(|(address, tunnel)| (IpAddr::V4(address), tunnel)).chain(binds).collect()
+        let binds_v6 = self.places().filter_map(|tunnel| Some((IpAddr::V6(self.bind_v6(tunnel)?), tunnel)));
+        v4.chain(v6).chain(binds).chain(binds_v6).collect()
     }
 
     /// What two have, and how it was settled.
@@ -152,10 +180,17 @@ impl AddressBook {
     }
 
     /// Presented addresses that are not bind addresses, in the order of the file.
-    fn presented(&self) -> impl Iterator<Item = (Ipv4Addr, TunnelId)> {
+    fn presented_v4(&self) -> impl Iterator<Item = (Ipv4Addr, TunnelId)> {
         self.holdings.iter().filter_map(|(tunnel, holding)| {
             let address = holding.entry.presented_v4?;
             (address != holding.entry.bind_v4).then_some((address, *tunnel))
+        })
+    }
+
+    fn presented_v6(&self) -> impl Iterator<Item = (Ipv6Addr, TunnelId)> {
+        self.holdings.iter().filter_map(|(tunnel, holding)| {
+            let address = holding.entry.presented_v6?;
+            (address != holding.entry.bind_v6).then_some((address, *tunnel))
         })
     }
 
@@ -164,10 +199,13 @@ impl AddressBook {
     }
 
     fn new_holding(&mut self, tunnel: TunnelId, assignment: &Assignment, facts: &HostFacts) -> Holding {
-        let bind_v4 = self.pools.bind_v4(tunnel);
-        let address = assignment.ipv4.map(|v4| v4.address.addr());
-        let clash = address.and_then(|address| self.clash(tunnel, address, facts));
-        let presented_v4 = address.map(|address| if clash.is_some() { bind_v4 } else { address });
+        let (bind_v4, bind_v6) = (self.pools.bind_v4(tunnel), self.pools.bind_v6(tunnel));
+        let v4 = assignment.ipv4.map(|v4| v4.address.addr());
+        let v6 = assignment.ipv6.map(|v6| v6.address.addr());
+        let clash_v4 = v4.and_then(|address| self.clash(tunnel, address.into(), facts));
+        let clash_v6 = v6.and_then(|address| self.clash(tunnel, address.into(), facts));
+        let presented_v4 = v4.map(|address| if clash_v4.is_some() { bind_v4 } else { address });
+        let presented_v6 = v6.map(|address| if clash_v6.is_some() { bind_v6 } else { address });
         let lease = LeaseId::new(self.next_lease);
         self.next_lease = self.next_lease.saturating_add(1);
         let entry = Entry {
@@ -177,20 +215,21 @@ impl AddressBook {
             gateway_v4: None,
             gateway_v6: None,
             presented_v4,
+            presented_v6,
             bind_v4,
+            bind_v6,
         };
-        Holding { entry, clash }
+        Holding { entry, clash_v4, clash_v6 }
     }
 
     /// Whether somebody else has `address`: our own pool, another tunnel, this host or a network it is on.
-    fn clash(&self, tunnel: TunnelId, address: Ipv4Addr, facts: &HostFacts) -> Option<Clash> {
-        let address = IpAddr::V4(address);
+    fn clash(&self, tunnel: TunnelId, address: IpAddr, facts: &HostFacts) -> Option<Clash> {
         if self.pools.contains(address) {
             return Some(Clash::Pool);
         }
-        let holder = self.presented().find(|(held, of)| IpAddr::V4(*held) == address && *of != tunnel);
-        if let Some((_, holder)) = holder {
-            return Some(Clash::Tunnel(holder));
+        let holder = self.holdings.keys().find(|of| **of != tunnel && self.holds(**of, address));
+        if let Some(holder) = holder {
+            return Some(Clash::Tunnel(*holder));
         }
         let local = facts.addresses.contains(&address) || facts.on_link.iter().any(|on| on.net.contains(&address));
         local.then_some(Clash::Lan)
@@ -198,7 +237,7 @@ impl AddressBook {
 
     fn find_conflicts(&self) -> Vec<Conflict> {
         let mut conflicts = self.pool_conflicts();
-        conflicts.extend(self.holdings.iter().filter_map(|(tunnel, holding)| self.address_conflict(*tunnel, holding)));
+        conflicts.extend(self.holdings.iter().flat_map(|(tunnel, holding)| self.address_conflicts(*tunnel, holding)));
         conflicts.extend(self.subnet_conflicts());
         conflicts
     }
@@ -214,20 +253,31 @@ impl AddressBook {
         self.pools.skipped().iter().map(moved).collect()
     }
 
-    fn address_conflict(&self, tunnel: TunnelId, holding: &Holding) -> Option<Conflict> {
-        let address = holding.entry.assigned_v4?.addr();
-        let (kind, tunnels) = match holding.clash? {
-            Clash::Tunnel(holder) if self.holds(holder, address) => (ConflictKind::Address, vec![holder, tunnel]),
+    fn address_conflicts(&self, tunnel: TunnelId, holding: &Holding) -> impl Iterator<Item = Conflict> {
+        let entry = &holding.entry;
+        let v4 = entry.assigned_v4.map(|net| (IpAddr::V4(net.addr()), IpAddr::V4(entry.bind_v4), holding.clash_v4));
+        let v6 = entry.assigned_v6.map(|net| (IpAddr::V6(net.addr()), IpAddr::V6(entry.bind_v6), holding.clash_v6));
+        let families = [v4, v6].into_iter().flatten();
+        families.filter_map(move |(assigned, bind, clash)| Some(self.address_conflict(tunnel, assigned, bind, clash?)))
+    }
+
+    fn address_conflict(&self, tunnel: TunnelId, assigned: IpAddr, bind: IpAddr, clash: Clash) -> Conflict {
+        let (kind, tunnels) = match clash {
+            Clash::Tunnel(holder) if self.holds(holder, assigned) => (ConflictKind::Address, vec![holder, tunnel]),
             Clash::Tunnel(_) => (ConflictKind::Address, vec![tunnel]),
             Clash::Lan => (ConflictKind::Lan, vec![tunnel]),
             Clash::Pool => (ConflictKind::Pool, vec![tunnel]),
         };
-        let resolution = Resolution::PresentedAs { tunnel, address: holding.entry.bind_v4 };
-        Some(Conflict { kind, tunnels, what: address.to_string(), resolution })
+        let resolution = Resolution::PresentedAs { tunnel, address: bind };
+        Conflict { kind, tunnels, what: assigned.to_string(), resolution }
     }
 
-    fn holds(&self, tunnel: TunnelId, address: Ipv4Addr) -> bool {
-        self.entry(tunnel).is_some_and(|entry| entry.presented_v4 == Some(address))
+    /// Whether `address` stands on the interface as the one that was assigned to `tunnel`.
+    fn holds(&self, tunnel: TunnelId, address: IpAddr) -> bool {
+        self.entry(tunnel).is_some_and(|entry| match address {
+            IpAddr::V4(v4) => entry.presented_v4 == Some(v4),
+            IpAddr::V6(v6) => entry.presented_v6 == Some(v6),
+        })
     }
 
     /// Assigned networks that share addresses, each pair once.

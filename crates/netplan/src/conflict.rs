@@ -1,7 +1,7 @@
 //! Conflicts: what two tunnels, or a tunnel and this host, both have, and how it was settled. They are legal and shown;
 //! nothing is refused because of one. Who finds them: the address book (addresses, subnets) and claims (prefixes).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
 use mrvpn_router::TunnelId;
@@ -43,7 +43,7 @@ pub enum Resolution {
         /// Which.
         tunnel: TunnelId,
         /// Its bind address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// Equal prefixes: the first of the file carries it.
     FirstInFile {

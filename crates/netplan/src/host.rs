@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use mrvpn_router::Offload;
 use thiserror::Error;
 
+use crate::offload_set::OffloadSet;
 use crate::plan::{DeviceSpec, Step};
 
 /// The platform: devices, addresses, routes, policy rules.
@@ -112,6 +113,14 @@ pub struct QueueCapabilities {
     pub tso: bool,
     /// UDP super-packets (Linux 6.2 and later).
     pub uso: bool,
+}
+
+impl QueueCapabilities {
+    /// Those of `set` that a queue has; super-packets need partial checksums.
+    #[must_use]
+    pub const fn of(set: OffloadSet) -> Self {
+        Self { checksum: set.checksum, tso: set.tso && set.checksum, uso: set.uso && set.checksum }
+    }
 }
 
 /// A queue ended.

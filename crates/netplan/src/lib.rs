@@ -11,6 +11,7 @@ pub mod diff; // the steps from one plan to another, in their order
 pub mod host; // the traits `Host` and `Queue`
 pub mod limits; // every hard limit
 pub mod model; // a host and a queue in memory, for tests
+pub mod offload_set; // which offloads are in use
 pub mod plan; // what should exist, and the steps towards it
 pub mod pools; // addresses of our own
 pub mod ranges; // private and special prefixes
@@ -24,6 +25,7 @@ pub use claims::{Offer, claim_conflicts, claims, effective, offers_default};
 pub use conflict::{Conflict, ConflictKind, Resolution};
 pub use diff::diff;
 pub use host::{Host, HostError, HostFacts, OnLink, Queue, QueueCapabilities, QueueError};
+pub use offload_set::OffloadSet;
 pub use plan::{DeviceSpec, Plan, PlanError, PlannedAddress, Step, plan};
 pub use pools::{Pools, PoolsError};
 pub use transaction::{ApplyError, apply};

@@ -149,8 +149,7 @@ impl Host for ModelHost {
         if !self.devices.insert(device.name.clone()) {
             return Err(HostError::Taken { what: format!("making {}", device.name) });
         }
-        let all = QueueCapabilities { checksum: true, tso: true, uso: true };
-        let capabilities = if device.offload { all } else { QueueCapabilities::default() };
+        let capabilities = QueueCapabilities::of(device.offload);
         Ok((0..device.queues).map(|_| ModelQueue { capabilities, ..ModelQueue::default() }).collect())
     }
 

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::capture::{self, PlanInput};
 use crate::limits::{MAX_POLICY_RULES, MAX_RUNS};
+use crate::offload_set::OffloadSet;
 
 /// Version of [`Plan`] and [`Step`] as written to a journal.
 pub const PLAN_VERSION: u32 = 1;
@@ -69,7 +70,10 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     capture.routes.dedup();
     capture.rules.sort();
     capture.rules.dedup();
-    let presented = |address: IpNet| PlannedAddress { address, deprecated: matches!(address, IpNet::V6(_)) };
+    let presented = |address: IpNet| {
+        let deprecated = input.book.is_deprecated(address.addr());
+        PlannedAddress { address, deprecated }
+    };
     Ok(Plan {
         version: PLAN_VERSION,
         device: String::from(input.interface),
@@ -97,8 +101,8 @@ pub struct DeviceSpec {
     pub mtu: u16,
     /// Number of queues, one a lane.
     pub queues: u16,
-    /// Whether checksum and segmentation offload are asked for; off only to prove that nothing depends on them.
-    pub offload: bool,
+    /// Which of the queue's offloads are asked for; less than all only to prove that nothing depends on them.
+    pub offload: OffloadSet,
 }
 
 /// Address family.

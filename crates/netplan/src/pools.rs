@@ -135,6 +135,12 @@ impl Pools {
         self.at(FIRST_BIND + u32::from(tunnel.number()))
     }
 
+    /// The IPv6 bind address of a tunnel: `2001:2:0:1::1:1` for the first of the file.
+    #[must_use]
+    pub fn bind_v6(&self, tunnel: TunnelId) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 1, tunnel.number().saturating_add(1))
+    }
+
     /// Where virtual addresses lie: the second half of the pool.
     #[must_use]
     pub fn virtual_v4(&self) -> Ipv4Net {
@@ -146,7 +152,12 @@ impl Pools {
     /// The addresses that are ours and no tunnel's.
     #[must_use]
     pub fn own(&self) -> OwnAddresses {
-        OwnAddresses { anchor_v4: self.anchor_v4(), engine_v4: self.engine_v4(), engine_v6: self.engine_v6() }
+        OwnAddresses {
+            anchor_v4: self.anchor_v4(),
+            anchor_v6: self.anchor_v6(),
+            engine_v4: self.engine_v4(),
+            engine_v6: self.engine_v6(),
+        }
     }
 
     /// Whether `address` is one of ours.

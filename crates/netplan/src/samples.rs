@@ -17,6 +17,7 @@ pub(crate) fn assignment(address: &str) -> Assignment {
         peer_id: None,
         cipher: None,
         protocol_flags: ProtocolFlags::default(),
+        auth_token: None,
         explicit_exit_notify: None,
         session_timeout: None,
         skipped: Vec::new(),

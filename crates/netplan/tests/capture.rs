@@ -300,7 +300,8 @@ fn probe() -> impl Strategy<Value = Probe> {
 
 fn host() -> ModelHost {
     let mut host = ModelHost::default();
-    let device = DeviceSpec { name: String::from("mrvpn0"), mtu: 1500, queues: 1, offload: true };
+    let device =
+        DeviceSpec { name: String::from("mrvpn0"), mtu: 1500, queues: 1, offload: mrvpn_netplan::OffloadSet::ALL };
     host.open(&device).unwrap();
     host
 }
@@ -518,6 +519,7 @@ fn assignment(address: &str) -> Assignment {
         peer_id: None,
         cipher: None,
         protocol_flags: ProtocolFlags::default(),
+        auth_token: None,
         explicit_exit_notify: None,
         session_timeout: None,
         skipped: Vec::new(),

@@ -39,11 +39,11 @@ drop_reasons! {
     NoAddress = "no-address",
     /// IPv6, which is not carried yet.
     Ipv6 = "ipv6",
-    /// A protocol that is not translated yet.
+    /// A message that cannot be translated: ICMP other than echo and errors.
     Protocol = "protocol",
-    /// A later fragment whose first fragment is not known.
+    /// A later fragment whose first did not come, or one that overlaps another.
     Fragment = "fragment",
-    /// Broadcast or multicast.
+    /// Broadcast, multicast, link-local, or a message to neighbours.
     Multicast = "multicast",
     /// An outbound flow that began before a claim held it: its source is no address of ours.
     OlderThanClaim = "older-than-claim",

@@ -1,20 +1,24 @@
 //! A flow: what was decided for a five-tuple, and how it is translated. The two sides of the translation have a type
 //! each, so that none is taken for the other. Where flows are kept, and for how long, is `flow_table.rs`'s.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::packet::protocol;
-use crate::packet::tcp::Flags;
-use crate::{Attachment, LeaseId, TunnelId, limits};
+use crate::packet::tcp::{Flags, Tcp};
+use crate::packet::{protocol, tcp};
+use crate::{Attachment, LeaseId, TunnelId, limits, pick};
 
 /// A protocol that is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Protocol {
     Tcp,
     Udp,
-    /// Echo request and reply; the identifier stands for the port.
+    /// Echo request and reply of ICMP; the identifier stands for the port.
     Echo,
+    /// The same of ICMPv6.
+    EchoV6,
+    /// Any other, by its number: its addresses are translated. Where it has ports they name the flow and stay.
+    Other(u8),
 }
 
 impl Protocol {
@@ -24,6 +28,41 @@ impl Protocol {
             Self::Tcp => protocol::TCP,
             Self::Udp => protocol::UDP,
             Self::Echo => protocol::ICMP,
+            Self::EchoV6 => protocol::ICMPV6,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The echo protocol of the version of `address`.
+    pub(crate) const fn echo(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Echo,
+            IpAddr::V6(_) => Self::EchoV6,
+        }
+    }
+
+    /// Whether it has a port, or what stands for one, that can be another one outside.
+    pub(crate) const fn translates_ports(self) -> bool {
+        match self {
+            Self::Tcp | Self::Udp | Self::Echo | Self::EchoV6 => true,
+            Self::Other(_) => false,
+        }
+    }
+
+    /// Whether rules see ports of it.
+    pub(crate) const fn has_ports(self) -> bool {
+        pick::has_ports(self.number())
+    }
+
+    /// Place of a checksum that covers the pseudo-header or the port, in the transport header.
+    pub(crate) const fn checksum(self) -> Option<usize> {
+        match self {
+            Self::Tcp => Some(tcp::CHECKSUM),
+            Self::Udp => Some(crate::packet::udp::CHECKSUM),
+            Self::Echo | Self::EchoV6 => Some(crate::packet::icmp::CHECKSUM),
+            // Both have it where UDP does (RFC 4340, 5.1; RFC 3828, 3.1).
+            Self::Other(protocol::DCCP | protocol::UDP_LITE) => Some(crate::packet::udp::CHECKSUM),
+            Self::Other(_) => None,
         }
     }
 }
@@ -31,61 +70,78 @@ impl Protocol {
 /// The host's own end of a flow: the address that the app has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Inside {
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) port: u16,
 }
 
 /// The same end as the tunnel's server sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Outside {
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) port: u16,
 }
 
-/// The other end; 0 is the port of echoes.
+/// The other end; 0 is the port of echoes and of protocols without ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Remote {
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) port: u16,
 }
 
-/// A flow as the host's packets name it.
+/// A name of a flow, in one version of IP or the other. The versions have types and maps of their own, so that IPv4's
+/// stay small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct InsideKey {
-    /// Kind and number of the attachment, then source, destination, ports, protocol.
-    bits: (u32, u128),
+pub(crate) enum Key<V4, V6> {
+    V4(V4),
+    V6(V6),
 }
 
+/// A flow as the host's packets name it: kind and number of the attachment, source, destination, ports and protocol.
+pub(crate) type InsideKey = Key<(u32, u128), (u32, u64, [u128; 2])>;
+
+/// A flow as a server's packets name it: tunnel and lease, remote address, ports and protocol. It begins with tunnel and
+/// lease, so that equal addresses of two tunnels, or of one tunnel one after the other, are never the same flow.
+pub(crate) type OutsideKey = Key<(u64, u128), (u64, u64, u128)>;
+
 impl InsideKey {
-    pub(crate) fn new(attachment: Attachment, protocol: Protocol, inside: Inside, remote: Remote) -> Self {
+    pub(crate) fn inside(attachment: Attachment, protocol: Protocol, inside: Inside, remote: Remote) -> Self {
         let (kind, number) = match attachment {
             Attachment::Rules => (0, 0),
             Attachment::Prefer(tunnel) => (1, tunnel.number()),
             Attachment::Only(tunnel) => (2, tunnel.number()),
         };
-        let addresses = u128::from(u32::from(inside.address)) << 32 | u128::from(u32::from(remote.address));
-        Self { bits: (kind << 16 | u32::from(number), addresses << 64 | rest(protocol, inside.port, remote.port)) }
+        let (owner, rest) = (kind << 16 | u32::from(number), rest(protocol, inside.port, remote.port));
+        match (inside.address, remote.address) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let addresses = u128::from(u32::from(from)) << 32 | u128::from(u32::from(to));
+                Self::V4((owner, addresses << 64 | u128::from(rest)))
+            }
+            (from, to) => Self::V6((owner, rest, [bits(from), bits(to)])),
+        }
     }
-}
-
-/// A flow as a server's packets name it. It begins with tunnel and lease, so that equal addresses of two tunnels, or of
-/// one tunnel one after the other, are never the same flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct OutsideKey {
-    /// Tunnel and lease, then remote address, ports, protocol.
-    bits: (u64, u128),
 }
 
 impl OutsideKey {
-    pub(crate) fn new(tunnel: TunnelId, lease: LeaseId, protocol: Protocol, remote: Remote, port: u16) -> Self {
+    pub(crate) fn outside(tunnel: TunnelId, lease: LeaseId, protocol: Protocol, remote: Remote, port: u16) -> Self {
         let owner = u64::from(tunnel.number()) << 32 | u64::from(lease.number());
-        Self { bits: (owner, u128::from(u32::from(remote.address)) << 64 | rest(protocol, port, remote.port)) }
+        let rest = rest(protocol, port, remote.port);
+        match remote.address {
+            IpAddr::V4(address) => Self::V4((owner, u128::from(u32::from(address)) << 64 | u128::from(rest))),
+            IpAddr::V6(address) => Self::V6((owner, rest, address.into())),
+        }
     }
 }
 
-/// Ports and protocol, in the lower 64 bits of a key.
-fn rest(protocol: Protocol, own: u16, remote: u16) -> u128 {
-    u128::from(own) << 32 | u128::from(remote) << 16 | u128::from(protocol.number())
+/// Ports and protocol.
+const fn rest(protocol: Protocol, own: u16, remote: u16) -> u64 {
+    (own as u64) << 32 | (remote as u64) << 16 | protocol.number() as u64
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+        IpAddr::V6(v6) => v6.into(),
+    }
 }
 
 /// What was decided for a five-tuple on an attachment.
@@ -104,12 +160,17 @@ pub(crate) struct Flow {
 impl Flow {
     /// The name by which the host's packets find it.
     pub(crate) fn inside_key(&self) -> InsideKey {
-        InsideKey::new(self.attachment, self.protocol, self.inside, self.remote)
+        InsideKey::inside(self.attachment, self.protocol, self.inside, self.remote)
     }
 
     /// The name by which the server's packets find it.
     pub(crate) fn outside_key(&self) -> OutsideKey {
-        OutsideKey::new(self.tunnel, self.lease, self.protocol, self.remote, self.outside.port)
+        OutsideKey::outside(self.tunnel, self.lease, self.protocol, self.remote, self.outside.port)
+    }
+
+    /// The name by which its port rests when its lease is over: whatever the lease.
+    pub(crate) fn resting_key(&self) -> OutsideKey {
+        OutsideKey::outside(self.tunnel, LeaseId::NONE, self.protocol, self.remote, self.outside.port)
     }
 }
 
@@ -126,6 +187,30 @@ pub(crate) struct Progress {
     pub(crate) stage: Stage,
     answered: bool,
     finished: [bool; 2],
+    /// TCP: what the host sends next, and what it expects next, as far as its packets and those to it tell.
+    numbers: [u32; 2],
+}
+
+/// What a segment of TCP says of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) flags: Flags,
+    pub(crate) acknowledgement: u32,
+    /// The sequence number behind it.
+    pub(crate) end: u32,
+}
+
+impl Segment {
+    /// Of a segment of `length` bytes with its header.
+    pub(crate) fn new(tcp: &Tcp, length: usize) -> Self {
+        let end = tcp.sequence.wrapping_add(tcp.advance(length));
+        Self { flags: tcp.flags, acknowledgement: tcp.acknowledgement, end }
+    }
+
+    /// Whether it opens a connection.
+    pub(crate) const fn opens(self) -> bool {
+        self.flags.opens()
+    }
 }
 
 /// Flows of one stage have the same time-out.
@@ -137,15 +222,23 @@ pub(crate) enum Stage {
     UdpUnreplied,
     UdpReplied,
     Echo,
+    Other,
 }
 
 impl Stage {
     /// How many there are.
-    pub(crate) const COUNT: usize = 6;
+    pub(crate) const COUNT: usize = 7;
 
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; Self::COUNT] =
-        [Self::TcpOpening, Self::TcpEstablished, Self::TcpClosing, Self::UdpUnreplied, Self::UdpReplied, Self::Echo];
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::TcpOpening,
+        Self::TcpEstablished,
+        Self::TcpClosing,
+        Self::UdpUnreplied,
+        Self::UdpReplied,
+        Self::Echo,
+        Self::Other,
+    ];
 
     /// In which a flow may be given up for a new one, the first first.
     pub(crate) const EXPENDABLE: [Self; 4] = [Self::TcpClosing, Self::TcpOpening, Self::UdpUnreplied, Self::Echo];
@@ -159,6 +252,7 @@ impl Stage {
             Self::UdpUnreplied => limits::UDP_UNREPLIED,
             Self::UdpReplied => limits::UDP_REPLIED,
             Self::Echo => limits::ECHO,
+            Self::Other => limits::OTHER,
         }
     }
 }
@@ -169,24 +263,44 @@ impl Progress {
         let stage = match protocol {
             Protocol::Tcp => Stage::TcpOpening,
             Protocol::Udp => Stage::UdpUnreplied,
-            Protocol::Echo => Stage::Echo,
+            Protocol::Echo | Protocol::EchoV6 => Stage::Echo,
+            Protocol::Other(_) => Stage::Other,
         };
-        Self { stage, answered: false, finished: [false; 2] }
+        Self { stage, answered: false, finished: [false; 2], numbers: [0; 2] }
     }
 
-    /// After a packet; `flags` are those of TCP.
+    /// After a packet; `segment` is that of TCP.
     ///
     /// A connection is established when the host has acknowledged an answer. One FIN does not end it: the other half may
     /// go on for hours.
     #[must_use]
-    pub(crate) fn after(mut self, way: Way, flags: Option<Flags>) -> Self {
+    pub(crate) fn after(mut self, way: Way, segment: Option<Segment>) -> Self {
+        if let Some(segment) = segment {
+            self.count(way, segment);
+        }
         self.answered |= way == Way::In;
-        self.stage = match (self.stage, flags) {
+        self.stage = match (self.stage, segment) {
             (Stage::UdpUnreplied, _) if self.answered => Stage::UdpReplied,
             (stage, None) => stage,
-            (_, Some(flags)) => self.after_segment(way, flags),
+            (_, Some(segment)) => self.after_segment(way, segment.flags),
         };
         self
+    }
+
+    /// What the host sends next, and what it expects next. Both only rise, since segments may come twice.
+    pub(crate) const fn numbers(self) -> [u32; 2] {
+        self.numbers
+    }
+
+    fn count(&mut self, way: Way, segment: Segment) {
+        let [sends, expects] = self.numbers;
+        let first = self.stage == Stage::TcpOpening;
+        let acknowledged = segment.flags.has(Flags::ACK).then_some(segment.acknowledgement);
+        self.numbers = match way {
+            Way::Out if segment.opens() => [segment.end, expects],
+            Way::Out => [later(sends, segment.end), acknowledged.map_or(expects, |at| later_or(first, expects, at))],
+            Way::In => [sends, later_or(first && !self.answered, expects, segment.end)],
+        };
     }
 
     /// Stage after a segment of TCP.
@@ -212,19 +326,50 @@ impl Progress {
     pub(crate) const fn reset(mut self) -> Self {
         self.stage = match self.stage {
             Stage::TcpOpening | Stage::TcpEstablished | Stage::TcpClosing => Stage::TcpClosing,
-            stage @ (Stage::UdpUnreplied | Stage::UdpReplied | Stage::Echo) => stage,
+            stage @ (Stage::UdpUnreplied | Stage::UdpReplied | Stage::Echo | Stage::Other) => stage,
         };
         self
     }
 }
 
+/// The later of two sequence numbers (RFC 9293, 3.4: compared modulo 2^32).
+const fn later(one: u32, other: u32) -> u32 {
+    if other.wrapping_sub(one) < 1 << 31 { other } else { one }
+}
+
+/// The other number where the one means nothing yet.
+const fn later_or(unset: bool, one: u32, other: u32) -> u32 {
+    if unset { other } else { later(one, other) }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn after(segments: &[(Way, u8)]) -> Stage {
         let start = Progress::new(Protocol::Tcp);
-        segments.iter().fold(start, |progress, &(way, bits)| progress.after(way, Some(Flags::new(bits)))).stage
+        segments.iter().fold(start, |progress, &(way, bits)| progress.after(way, Some(segment(bits, 0, 0)))).stage
+    }
+
+    const fn segment(bits: u8, acknowledgement: u32, end: u32) -> Segment {
+        Segment { flags: Flags::new(bits), acknowledgement, end }
+    }
+
+    #[test]
+    fn numbers_follow_the_latest_segment_over_the_wrap() {
+        let mut progress = Progress::new(Protocol::Tcp);
+        for (way, segment, numbers) in [
+            (Way::Out, segment(SYN, 0, u32::MAX), [u32::MAX, 0]),
+            (Way::In, segment(SYN | ACK, u32::MAX, 0xf000_0000), [u32::MAX, 0xf000_0000]),
+            (Way::Out, segment(ACK, 0xf000_0000, 99), [99, 0xf000_0000]),
+            (Way::In, segment(ACK, 99, 0xf000_0064), [99, 0xf000_0064]),
+            (Way::Out, segment(ACK, 0xf000_0032, 50), [99, 0xf000_0064]),
+        ] {
+            progress = progress.after(way, Some(segment));
+            assert_eq!(progress.numbers(), numbers);
+        }
     }
 
     const SYN: u8 = Flags::SYN;
@@ -257,13 +402,13 @@ mod tests {
 
     #[test]
     fn keys_differ_by_lease_and_by_attachment() {
-        let remote = Remote { address: Ipv4Addr::LOCALHOST, port: 53 };
-        let inside = Inside { address: Ipv4Addr::LOCALHOST, port: 54 };
+        let remote = Remote { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 53 };
+        let inside = Inside { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 54 };
         let outside =
-            |tunnel, lease| OutsideKey::new(TunnelId::new(tunnel), LeaseId::new(lease), Protocol::Udp, remote, 54);
+            |tunnel, lease| OutsideKey::outside(TunnelId::new(tunnel), LeaseId::new(lease), Protocol::Udp, remote, 54);
         assert_ne!(outside(0, 1), outside(0, 2));
         assert_ne!(outside(0, 1), outside(1, 1));
-        let on = |attachment| InsideKey::new(attachment, Protocol::Udp, inside, remote);
+        let on = |attachment| InsideKey::inside(attachment, Protocol::Udp, inside, remote);
         assert_ne!(on(Attachment::Prefer(TunnelId::new(0))), on(Attachment::Only(TunnelId::new(0))));
         assert_ne!(on(Attachment::Rules), on(Attachment::Prefer(TunnelId::new(0))));
     }

@@ -2,11 +2,12 @@
 //! are and gives up the least useful first. What a flow means and how packets change it is `flow.rs`'s.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use ahash::RandomState;
 use mrvpn_clock::Moment;
 
-use crate::flow::{Flow, InsideKey, OutsideKey, Progress, Stage};
+use crate::flow::{Flow, InsideKey, Key, OutsideKey, Progress, Stage};
 use crate::limits;
 
 /// No slot.
@@ -23,10 +24,47 @@ pub(crate) struct FlowId {
 pub(crate) struct FlowTable {
     slots: Vec<Slot>,
     free: u32,
-    inside: HashMap<InsideKey, u32, RandomState>,
-    outside: HashMap<OutsideKey, u32, RandomState>,
+    inside: Names<(u32, u128), (u32, u64, [u128; 2])>,
+    outside: Names<(u64, u128), (u64, u64, u128)>,
     queues: [Queue; Stage::COUNT],
     capacity: usize,
+}
+
+/// Names of flows, a map for each version of IP.
+struct Names<V4, V6> {
+    v4: HashMap<V4, u32, RandomState>,
+    v6: HashMap<V6, u32, RandomState>,
+}
+
+impl<V4: Eq + Hash, V6: Eq + Hash> Names<V4, V6> {
+    fn new(keyed: &RandomState) -> Self {
+        Self { v4: HashMap::with_hasher(keyed.clone()), v6: HashMap::with_hasher(keyed.clone()) }
+    }
+
+    fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    fn get(&self, key: &Key<V4, V6>) -> Option<u32> {
+        match key {
+            Key::V4(key) => self.v4.get(key).copied(),
+            Key::V6(key) => self.v6.get(key).copied(),
+        }
+    }
+
+    fn insert(&mut self, key: Key<V4, V6>, slot: u32) {
+        match key {
+            Key::V4(key) => self.v4.insert(key, slot),
+            Key::V6(key) => self.v6.insert(key, slot),
+        };
+    }
+
+    fn remove(&mut self, key: &Key<V4, V6>) {
+        match key {
+            Key::V4(key) => self.v4.remove(key),
+            Key::V6(key) => self.v6.remove(key),
+        };
+    }
 }
 
 struct Slot {
@@ -53,8 +91,8 @@ impl FlowTable {
         Self {
             slots: Vec::new(),
             free: NONE,
-            inside: HashMap::with_hasher(keyed.clone()),
-            outside: HashMap::with_hasher(keyed),
+            inside: Names::new(&keyed),
+            outside: Names::new(&keyed),
             queues: [Queue { first: NONE, last: NONE }; Stage::COUNT],
             capacity,
         }
@@ -67,19 +105,31 @@ impl FlowTable {
 
     /// The flow that a packet of the host names.
     pub(crate) fn find_inside(&mut self, key: &InsideKey, now: Moment) -> Option<FlowId> {
-        let slot = *self.inside.get(key)?;
+        let slot = self.inside.get(key)?;
         self.alive(slot, now)
     }
 
     /// The flow that a packet of a server names.
     pub(crate) fn find_outside(&mut self, key: &OutsideKey, now: Moment) -> Option<FlowId> {
-        let slot = *self.outside.get(key)?;
+        let slot = self.outside.get(key)?;
         self.alive(slot, now)
     }
 
     /// Whether a server's packets already have this name.
     pub(crate) fn is_taken(&self, key: &OutsideKey) -> bool {
-        self.outside.contains_key(key)
+        self.outside.get(key).is_some()
+    }
+
+    /// Whether a packet of the host already has this name.
+    pub(crate) fn is_known(&self, key: &InsideKey) -> bool {
+        self.inside.get(key).is_some()
+    }
+
+    /// All flows, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (FlowId, &Flow)> {
+        self.slots.iter().zip(0..).filter_map(|(slot, number)| {
+            Some((FlowId { slot: number, generation: slot.generation }, slot.flow.as_ref()?))
+        })
     }
 
     /// The flow, if it is still there.
@@ -93,7 +143,7 @@ impl FlowTable {
     /// Returns `None` when there is no room.
     pub(crate) fn insert(&mut self, flow: Flow, ended: impl Fn(&Flow) -> bool, now: Moment) -> Option<FlowId> {
         let (inside, outside) = (flow.inside_key(), flow.outside_key());
-        debug_assert!(!self.inside.contains_key(&inside) && !self.is_taken(&outside), "names are looked up before");
+        debug_assert!(self.inside.get(&inside).is_none() && !self.is_taken(&outside), "names are looked up before");
         if self.len() >= self.capacity {
             let expendable = self.expendable(ended, now)?;
             self.remove(expendable);
@@ -326,9 +376,9 @@ mod tests {
             tunnel: TunnelId::new(0),
             lease: LeaseId::new(1),
             protocol: Protocol::Udp,
-            inside: Inside { address: Ipv4Addr::new(198, 18, 0, 1), port: number },
-            outside: Outside { address: Ipv4Addr::new(10, 8, 0, 2), port: number },
-            remote: Remote { address: Ipv4Addr::new(203, 0, 113, 1), port: 53 },
+            inside: Inside { address: Ipv4Addr::new(198, 18, 0, 1).into(), port: number },
+            outside: Outside { address: Ipv4Addr::new(10, 8, 0, 2).into(), port: number },
+            remote: Remote { address: Ipv4Addr::new(203, 0, 113, 1).into(), port: 53 },
             progress: Progress::new(Protocol::Udp),
         }
     }

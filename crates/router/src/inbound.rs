@@ -1,30 +1,52 @@
-//! From a tunnel to the host: parse, find the flow that asked for it, translate back. Nothing is picked and nothing is
-//! opened here: what the host has not asked for does not arrive (T-45, I-4).
+//! From a tunnel to the host: parse, find the flow that asked for it, translate back. Nothing is picked here, and nothing
+//! is opened but what `accept` names: what the host has not asked for does not arrive (T-45, I-4).
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
 
 use mrvpn_clock::Moment;
 
-use crate::flow::{Outside, OutsideKey, Protocol, Remote, Way};
+use crate::admit::{has_checksum, lease_has_ended, untranslated_ports};
+use crate::flow::{Flow, Inside, Outside, OutsideKey, Progress, Protocol, Remote, Segment, Way};
+use crate::flow_table::FlowId;
+use crate::fragment_table::{Datagram, Following};
 use crate::icmp_error::{self, Quote};
-use crate::nat::{self, State, Translation};
-use crate::outbound::{lease_has_ended, most_mss};
-use crate::packet::ipv4::{self, Fragment, Ipv4, Side};
-use crate::packet::tcp::Flags;
+use crate::nat::{self, State, Translation, most_mss};
+use crate::packet::Malformed;
+use crate::packet::ip::{Ip, may_be_source};
+use crate::packet::ipv4::{Fragment, Side};
 use crate::packet::transport::Transport;
-use crate::packet::{Malformed, icmp};
 use crate::{Attachment, DropReason, Router, TunnelId, TunnelView};
 
 /// What becomes of a packet from a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inbound {
-    /// It is translated back; write it to the host.
+    /// It is translated back; write it to the host. Then ask [`Router::poll_received_fragment`] for what waited for it.
     Forward {
         /// Where its flow came from.
         attachment: Attachment,
     },
+    /// It is a later fragment whose first has not come: a copy waits inside, and is counted if the wait is in vain.
+    Wait,
     /// It is counted for the tunnel.
     Drop(DropReason),
+}
+
+/// Why a packet stops here.
+enum Stop {
+    Drop(DropReason),
+    Keep,
+}
+
+impl From<DropReason> for Stop {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
+impl From<Malformed> for Stop {
+    fn from(_: Malformed) -> Self {
+        Self::Drop(DropReason::Malformed)
+    }
 }
 
 /// What a packet says it answers.
@@ -33,113 +55,196 @@ struct Answer {
     remote: Remote,
     /// The host's port as the server knows it.
     port: u16,
-    flags: Option<Flags>,
+    segment: Option<Segment>,
     /// Why it is dropped if nothing asked for it.
     unknown: DropReason,
 }
 
 impl Answer {
     /// Reads it from the headers; an echo request and what is not translated answer nothing.
-    fn of(ip: &Ipv4, transport: &Transport) -> Result<Self, DropReason> {
-        let (protocol, remote, port, flags, unknown) = match transport {
+    fn of(packet: &[u8], ip: &Ip, transport: &Transport) -> Result<Self, Stop> {
+        let (protocol, remote, port, segment, unknown) = match transport {
             Transport::Tcp(tcp) => {
                 let unknown = if tcp.flags.opens() { DropReason::Unasked } else { DropReason::NoFlow };
-                (Protocol::Tcp, tcp.source, tcp.destination, Some(tcp.flags), unknown)
+                let segment = Segment::new(tcp, ip.length.saturating_sub(ip.header));
+                (Protocol::Tcp, tcp.source, tcp.destination, Some(segment), unknown)
             }
             // A late answer looks like a first question, so neither is told from the other.
             Transport::Udp(udp) => (Protocol::Udp, udp.source, udp.destination, None, DropReason::Unasked),
-            Transport::EchoReply(id) => (Protocol::Echo, 0, *id, None, DropReason::NoFlow),
-            Transport::EchoRequest(_) => return Err(DropReason::Unasked),
-            Transport::IcmpError { .. } | Transport::Other => return Err(DropReason::Protocol),
+            Transport::EchoReply(id) => (Protocol::echo(ip.source), 0, *id, None, DropReason::NoFlow),
+            Transport::EchoRequest(_) => return Err(DropReason::Unasked.into()),
+            Transport::Neighbours => return Err(DropReason::Multicast.into()),
+            Transport::IcmpError { .. } | Transport::IcmpOther => return Err(DropReason::Protocol.into()),
+            Transport::Other => {
+                let (remote, port) = untranslated_ports(ip, packet)?;
+                (Protocol::Other(ip.protocol), remote, port, None, DropReason::Unasked)
+            }
         };
-        Ok(Self { protocol, remote: Remote { address: ip.source, port: remote }, port, flags, unknown })
+        Ok(Self { protocol, remote: Remote { address: ip.source, port: remote }, port, segment, unknown })
     }
-}
 
-impl From<Malformed> for DropReason {
-    fn from(_: Malformed) -> Self {
-        Self::Malformed
+    fn opens(&self) -> bool {
+        match self.protocol {
+            Protocol::Tcp => self.segment.is_some_and(Segment::opens),
+            Protocol::Udp => true,
+            Protocol::Echo | Protocol::EchoV6 | Protocol::Other(_) => false,
+        }
     }
 }
 
 impl Router {
     /// Judges a complete packet that came out of `tunnel`, and translates it back if the host asked for it.
     pub fn inbound(&mut self, tunnel: TunnelId, packet: &mut [u8], now: Moment) -> Inbound {
-        let carried = match packet.first().map(|first| first >> 4) {
-            Some(4) => self.carry_in(tunnel, packet, now),
-            Some(6) => Err(DropReason::Ipv6),
-            Some(_) | None => Err(DropReason::Malformed),
-        };
-        match carried {
+        match self.carry_in(tunnel, packet, now) {
             Ok(attachment) => Inbound::Forward { attachment },
-            Err(reason) => {
+            Err(Stop::Keep) => Inbound::Wait,
+            Err(Stop::Drop(reason)) => {
                 self.count(Some(tunnel), reason);
                 Inbound::Drop(reason)
             }
         }
     }
 
-    fn carry_in(&mut self, tunnel: TunnelId, packet: &mut [u8], now: Moment) -> Result<Attachment, DropReason> {
-        let ip = Ipv4::parse(packet)?;
+    fn carry_in(&mut self, tunnel: TunnelId, packet: &mut [u8], now: Moment) -> Result<Attachment, Stop> {
+        let ip = Ip::parse(packet)?;
         if ip.ttl == 0 || !ip.checksum_is_right(packet) {
-            return Err(DropReason::Malformed);
+            return Err(DropReason::Malformed.into());
         }
-        let view = self.policy.tunnel(tunnel).filter(|view| view.inner_v4 == Some(ip.destination));
+        let view = self.policy.tunnel(tunnel).filter(|view| view.inner(ip.destination) == Some(ip.destination));
         let view = *view.ok_or(DropReason::NotOurAddress)?;
-        if ip.fragment == Fragment::Later {
+        if ip.fragment.is_later() {
             return self.carry_in_later(tunnel, packet, &ip, now);
         }
         let transport = Transport::parse(packet, &ip)?;
         if let Transport::IcmpError { kind, .. } = transport {
             return self.carry_in_error(tunnel, &view, packet, &ip, kind, now);
         }
-        let answer = Answer::of(&ip, &transport)?;
-        let key = OutsideKey::new(tunnel, view.lease, answer.protocol, answer.remote, answer.port);
-        let id = self.flows.find_outside(&key, now).ok_or(answer.unknown)?;
-        let flow = *self.flows.get(id).ok_or(answer.unknown)?;
-        let to = Translation { side: Side::Destination, address: flow.inside.address, port: flow.inside.port };
-        nat::translate(packet, &ip, flow.protocol, to, most_mss(view.limit), State::Complete);
-        self.flows.touch(id, flow.progress.after(Way::In, answer.flags), now);
-        if ip.fragment == Fragment::First {
-            self.received.first(tunnel.number().into(), &ip, id, now);
+        if !has_checksum(packet, &ip, &transport) {
+            return Err(DropReason::Malformed.into());
         }
+        let answer = Answer::of(packet, &ip, &transport)?;
+        let (id, flow) = self.flow_in(tunnel, &view, &answer, now)?;
+        if ip.fragment == Fragment::First && !self.follow_received(tunnel, &ip, id, now) {
+            return Err(DropReason::Fragment.into());
+        }
+        let to = Translation { side: Side::Destination, address: flow.inside.address, port: flow.inside.port };
+        nat::translate(packet, &ip, flow.protocol, to, most_mss(view.limit, ip.source), State::Complete);
+        self.flows.touch(id, flow.progress.after(Way::In, answer.segment), now);
         Ok(flow.attachment)
     }
 
-    /// A later fragment belongs to its first one's flow.
+    /// The flow that asked for a packet, or one that it opens since `accept` names it.
+    fn flow_in(
+        &mut self,
+        tunnel: TunnelId,
+        view: &TunnelView,
+        answer: &Answer,
+        now: Moment,
+    ) -> Result<(FlowId, Flow), DropReason> {
+        let key = OutsideKey::outside(tunnel, view.lease, answer.protocol, answer.remote, answer.port);
+        let known = self.flows.find_outside(&key, now).and_then(|id| Some((id, *self.flows.get(id)?)));
+        match known {
+            // A connection that has ended, and the far side opens the next.
+            Some((id, flow)) if flow.progress.is_closing() && answer.opens() && self.accepts(tunnel, answer) => {
+                self.flows.remove(id);
+                self.accept(tunnel, view, answer, now)
+            }
+            Some(found) => Ok(found),
+            None if answer.opens() && self.accepts(tunnel, answer) => self.accept(tunnel, view, answer, now),
+            None => Err(answer.unknown),
+        }
+    }
+
+    /// Whether the user lets the far side open this, and it comes from where such a packet can come from.
+    fn accepts(&self, tunnel: TunnelId, answer: &Answer) -> bool {
+        let from = answer.remote.address;
+        self.policy.accepts(tunnel, answer.protocol.number(), answer.port)
+            && may_be_source(from)
+            && !self.policy.is_broadcast(from)
+            && !self.policy.is_own_destination(from)
+            && self.policy.claim_of(from).is_none_or(|(_, owner)| owner == tunnel)
+    }
+
+    /// Opens a flow from outside, to the address by which the interface shows the tunnel.
+    fn accept(
+        &mut self,
+        tunnel: TunnelId,
+        view: &TunnelView,
+        answer: &Answer,
+        now: Moment,
+    ) -> Result<(FlowId, Flow), DropReason> {
+        let address = view.presented(answer.remote.address).ok_or(answer.unknown)?;
+        let outside = view.inner(answer.remote.address).ok_or(answer.unknown)?;
+        let flow = Flow {
+            attachment: Attachment::Rules,
+            tunnel,
+            lease: view.lease,
+            protocol: answer.protocol,
+            inside: Inside { address, port: answer.port },
+            outside: Outside { address: outside, port: answer.port },
+            remote: answer.remote,
+            progress: Progress::new(answer.protocol),
+        };
+        if self.flows.is_known(&flow.inside_key()) {
+            return Err(answer.unknown);
+        }
+        let policy = &self.policy;
+        let id = self.flows.insert(flow, |old| lease_has_ended(policy, old), now);
+        id.map(|id| (id, flow)).ok_or(DropReason::TableFull)
+    }
+
+    /// A later fragment belongs to its first one's flow, and waits while that has not come.
     fn carry_in_later(
         &mut self,
         tunnel: TunnelId,
         packet: &mut [u8],
-        ip: &Ipv4,
+        ip: &Ip,
         now: Moment,
-    ) -> Result<Attachment, DropReason> {
-        let id = self.received.later(tunnel.number().into(), ip, now);
-        let flow = id.and_then(|id| self.flows.get(id)).filter(|flow| !lease_has_ended(&self.policy, flow));
+    ) -> Result<Attachment, Stop> {
+        let owner = tunnel.number().into();
+        let id = match self.received.later(owner, ip, now) {
+            Following::Flow(id) => id,
+            Following::Spoiled => return Err(DropReason::Fragment.into()),
+            Following::Unknown if self.received_early.keep(Datagram::of(owner, ip), packet, now) => {
+                return Err(Stop::Keep);
+            }
+            Following::Unknown => return Err(DropReason::Fragment.into()),
+        };
+        let flow = self.flows.get(id).filter(|flow| !lease_has_ended(&self.policy, flow));
         let flow = flow.ok_or(DropReason::Fragment)?;
-        nat::translate_address(packet, ip, Side::Destination, flow.inside.address);
+        ip.set_address(packet, Side::Destination, flow.inside.address);
         Ok(flow.attachment)
     }
 
+    /// Lets later fragments follow a first one; `false` if it overlaps what came already.
+    fn follow_received(&mut self, tunnel: TunnelId, ip: &Ip, flow: FlowId, now: Moment) -> bool {
+        let owner = tunnel.number().into();
+        let follows = self.received.first(owner, ip, flow, now);
+        if follows {
+            self.received_early.release(Datagram::of(owner, ip));
+        }
+        follows
+    }
+
     /// An error reaches the host if it quotes a packet that a live flow sent through this tunnel in this lease, and is no
-    /// redirect (T-46). Any router on the way may have sent it.
+    /// redirect (T-46). Any router on the way may have sent it, and stays its source.
     fn carry_in_error(
         &mut self,
         tunnel: TunnelId,
         view: &TunnelView,
         packet: &mut [u8],
-        ip: &Ipv4,
+        ip: &Ip,
         kind: u8,
         now: Moment,
-    ) -> Result<Attachment, DropReason> {
-        let believable = kind != icmp::REDIRECT
+    ) -> Result<Attachment, Stop> {
+        let believable = !icmp_error::is_redirect(kind, ip.source)
             && ip.fragment == Fragment::Whole
-            && ipv4::may_be_source(ip.source)
+            && may_be_source(ip.source)
             && !self.policy.is_own_destination(ip.source);
         let quote = Quote::parse(packet, ip).filter(|quote| believable && quote.ip.source == ip.destination);
         let quote = quote.ok_or(DropReason::NoFlow)?;
         let remote = Remote { address: quote.ip.destination, port: quote.destination_port };
-        let key = OutsideKey::new(tunnel, view.lease, quote.protocol, remote, quote.source_port);
+        let key = OutsideKey::outside(tunnel, view.lease, quote.protocol, remote, quote.source_port);
         let id = self.flows.find_outside(&key, now);
         let flow = id.and_then(|id| self.flows.get(id)).ok_or(DropReason::NoFlow)?;
         debug_assert_eq!(

@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accept; // what may be connected to from outside
+mod admit; // whether a packet of the host may go
 pub mod claim; // a prefix that belongs to a tunnel
 mod claim_index; // which claim holds an address
 pub mod drop_reason; // why a packet was not forwarded
@@ -10,6 +12,7 @@ pub mod drops; // counters of these
 mod flow; // what was decided for a five-tuple
 mod flow_table; // where flows are kept, and for how long
 pub mod fragment; // cutting a packet to a tunnel's size
+mod fragment_queue; // fragments that came before their first
 mod fragment_table; // later fragments follow their first
 mod icmp_error; // errors that quote a flow
 pub mod id; // tunnels and leases by number
@@ -22,10 +25,13 @@ mod pace; // how often a flow is answered
 pub mod packet; // views of packets, checksums
 pub mod pick; // which tunnel a packet takes
 pub mod policy; // the immutable snapshot that decides
+mod ports; // the port of a new flow
 pub mod refuse; // answers that make a refusal felt
+mod resting; // ports of ended leases
 pub mod router; // the face: packets in, outcomes out
 pub mod rule; // a match and a target
 
+pub use accept::Accept;
 pub use claim::{Claim, ClaimOrigin};
 pub use drop_reason::DropReason;
 pub use drops::Drops;

@@ -24,6 +24,9 @@ pub const UDP_REPLIED: Duration = Duration::from_secs(180);
 /// 30 s: an echo request, as conntrack's `icmp_timeout`.
 pub const ECHO: Duration = Duration::from_secs(30);
 
+/// 600 s: a flow of any other protocol, as conntrack's `generic_timeout`.
+pub const OTHER: Duration = Duration::from_secs(600);
+
 /// 1 s: how exact the time-outs are. A flow moves to the end of its queue once in this time, not at every packet.
 pub const GRAIN: Duration = Duration::from_secs(1);
 
@@ -45,6 +48,25 @@ pub const FRAGMENTED: usize = 64;
 /// 5 s: how long later fragments follow their first.
 pub const FRAGMENTED_LIFE: Duration = Duration::from_secs(5);
 
+/// Separate parts of one datagram that are told apart to find fragments that overlap; fragments that come in order, in
+/// either direction, are one part.
+pub const FRAGMENT_PARTS: usize = 16;
+
+/// Later fragments that wait for their first, of one tunnel or attachment (threats-and-faults section 2, reassembly).
+pub const FRAGMENTS_WAITING: usize = 64;
+
+/// 1 MiB: their bytes.
+pub const FRAGMENTS_WAITING_BYTES: usize = 1_048_576;
+
+/// 16 MiB: bytes of waiting fragments over all tunnels, in each direction.
+pub const FRAGMENTS_WAITING_ALL: usize = 16_777_216;
+
+/// 120 s: how long ports of an ended lease are given to nobody else (T-74).
+pub const PORT_REST: Duration = Duration::from_secs(120);
+
+/// Ports that rest at a time; the longest resting one is forgotten for another.
+pub const PORTS_RESTING: usize = FLOWS;
+
 /// 200 ms: one refusal of a flow each, so five a second ...
 pub const REFUSAL_EVERY: Duration = Duration::from_millis(200);
 
@@ -56,6 +78,10 @@ pub const REFUSAL_PLACES: usize = 4_096;
 
 /// 576 bytes: the smallest IPv4 path MTU that an ICMP error may announce (T-46).
 pub const LEAST_MTU_V4: u16 = 576;
+
+/// 1,280 bytes: the smallest MTU of IPv6 (RFC 8200, 5): no ICMPv6 error announces less, and a tunnel that carries less
+/// carries no IPv6.
+pub const LEAST_MTU_V6: u16 = 1_280;
 
 /// 576 bytes: the largest ICMP error (RFC 1812, 4.3.2.3).
 pub const ICMP_ERROR_V4: usize = 576;

@@ -3,19 +3,20 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::flow::Protocol;
 use crate::packet::checksum::Change;
-use crate::packet::ipv4::{self, Ipv4, Side};
+use crate::packet::ip::Ip;
+use crate::packet::ipv4::Side;
 use crate::packet::tcp::{self, Flags};
-use crate::packet::{field, icmp, udp};
+use crate::packet::{field, icmp, protocol};
 
 /// What one side of a packet becomes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Translation {
     pub(crate) side: Side,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) port: u16,
 }
 
@@ -27,32 +28,20 @@ pub(crate) enum State {
 }
 
 /// Translates a packet that begins with `ip` and has its transport header. An MSS above `mss` in a SYN is lowered to it.
-pub(crate) fn translate(packet: &mut [u8], ip: &Ipv4, protocol: Protocol, to: Translation, mss: u16, state: State) {
-    let pseudo = ipv4::set_address(packet, to.side, old_address(ip, to.side), to.address);
+pub(crate) fn translate(packet: &mut [u8], ip: &Ip, protocol: Protocol, to: Translation, mss: u16, state: State) {
+    let pseudo = ip.set_address(packet, to.side, to.address);
     let Some(segment) = packet.get_mut(ip.header..) else { return };
     let body = set_port(segment, protocol, to.side, to.port).and(clamp_syn(segment, protocol, mss));
     mend(segment, protocol, pseudo, body, state);
 }
 
-/// Translates the address of a later fragment, which has no transport header.
-pub(crate) fn translate_address(packet: &mut [u8], ip: &Ipv4, side: Side, address: Ipv4Addr) {
-    ipv4::set_address(packet, side, old_address(ip, side), address);
-}
-
-/// The address on a side.
-pub(crate) const fn old_address(ip: &Ipv4, side: Side) -> Ipv4Addr {
-    match side {
-        Side::Source => ip.source,
-        Side::Destination => ip.destination,
-    }
-}
-
-/// Writes a port, or an echo's identifier, which is the same on both sides.
+/// Writes a port, or an echo's identifier, which is the same on both sides. Other protocols keep theirs.
 pub(crate) fn set_port(segment: &mut [u8], protocol: Protocol, side: Side, port: u16) -> Change {
     let at = match (protocol, side) {
         (Protocol::Tcp | Protocol::Udp, Side::Source) => 0,
         (Protocol::Tcp | Protocol::Udp, Side::Destination) => 2,
-        (Protocol::Echo, Side::Source | Side::Destination) => icmp::ECHO_ID,
+        (Protocol::Echo | Protocol::EchoV6, Side::Source | Side::Destination) => icmp::ECHO_ID,
+        (Protocol::Other(_), Side::Source | Side::Destination) => return Change::NONE,
     };
     let Some(old) = field::read_u16(segment, at) else { return Change::NONE };
     field::write_u16(segment, at, port);
@@ -62,28 +51,27 @@ pub(crate) fn set_port(segment: &mut [u8], protocol: Protocol, side: Side, port:
 /// Mends the transport checksum after a change of pseudo-header and body, and returns how its field changed. A field
 /// that is not there, or not whole (a short quote), is left out.
 pub(crate) fn mend(segment: &mut [u8], protocol: Protocol, pseudo: Change, body: Change, state: State) -> Change {
-    let at = match protocol {
-        Protocol::Tcp => tcp::CHECKSUM,
-        Protocol::Udp => udp::CHECKSUM,
-        Protocol::Echo => icmp::CHECKSUM,
-    };
+    let Some(at) = protocol.checksum() else { return Change::NONE };
     let Some(old) = field::read_u16(segment, at) else { return Change::NONE };
     let new = mended(protocol, old, pseudo, body, state);
     field::write_u16(segment, at, new);
     Change::NONE.word(old, new)
 }
 
-/// The checksum after a change. ICMP has no pseudo-header; a partial checksum covers nothing else yet; UDP's zero means
-/// that there is none and stays, and no other becomes zero (T-82).
+/// The checksum after a change. ICMP has no pseudo-header, ICMPv6 has one; a partial checksum covers nothing else yet;
+/// UDP's zero means that there is none and stays (over IPv6 it does not come so far), and no other becomes zero (T-82).
 fn mended(protocol: Protocol, old: u16, pseudo: Change, body: Change, state: State) -> u16 {
     match (protocol, state) {
-        (Protocol::Tcp, State::Complete) => pseudo.and(body).apply(old),
+        (Protocol::Tcp | Protocol::EchoV6, State::Complete) => pseudo.and(body).apply(old),
         (Protocol::Udp, State::Complete) if old == 0 => 0,
-        (Protocol::Udp, State::Complete) => match pseudo.and(body).apply(old) {
-            0 => 0xffff,
-            sum => sum,
-        },
-        (Protocol::Tcp | Protocol::Udp, State::Partial) => pseudo.apply_partial(old),
+        (Protocol::Udp, State::Complete) | (Protocol::Other(protocol::UDP_LITE), _) => {
+            match pseudo.and(body).apply(old) {
+                0 => 0xffff,
+                sum => sum,
+            }
+        }
+        (Protocol::Other(_), State::Complete | State::Partial) => pseudo.apply(old),
+        (Protocol::Tcp | Protocol::Udp | Protocol::EchoV6, State::Partial) => pseudo.apply_partial(old),
         (Protocol::Echo, State::Complete) => body.apply(old),
         (Protocol::Echo, State::Partial) => old,
     }
@@ -99,5 +87,13 @@ fn clamp_syn(segment: &mut [u8], protocol: Protocol, mss: u16) -> Change {
             tcp::clamp_mss(segment, usize::from(offset >> 4).saturating_mul(4), mss)
         }
         Some(_) | None => Change::NONE,
+    }
+}
+
+/// The largest MSS with which segments of the version of `like` fit into `limit`: without IP and TCP header.
+pub(crate) const fn most_mss(limit: u16, like: IpAddr) -> u16 {
+    match like {
+        IpAddr::V4(_) => limit.saturating_sub(40),
+        IpAddr::V6(_) => limit.saturating_sub(60),
     }
 }

@@ -265,6 +265,8 @@ mod tests {
             lease: LeaseId::new(1),
             inner_v4: Some([10, 8, 0, 2].into()),
             inner_v6: None,
+            presented_v4: None,
+            presented_v6: None,
             limit: 1400,
         };
         PolicyInput {
@@ -276,9 +278,11 @@ mod tests {
             sources: [("198.18.1.1".parse().unwrap(), A), ("198.18.1.2".parse().unwrap(), B)].into(),
             own: OwnAddresses {
                 anchor_v4: [198, 18, 0, 1].into(),
+                anchor_v6: "2001:2:0:1::1".parse().unwrap(),
                 engine_v4: [198, 18, 0, 254].into(),
                 engine_v6: "2001:2:0:1::fe".parse().unwrap(),
             },
+            accept: vec![],
             tunnels: vec![view; 3],
         }
     }

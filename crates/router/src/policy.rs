@@ -8,8 +8,9 @@ use mrvpn_clock::Moment;
 use serde::{Deserialize, Serialize};
 
 use crate::claim_index::ClaimIndex;
-use crate::packet::ipv4;
-use crate::{Claim, ClaimOrigin, LeaseId, Rule, TunnelId};
+use crate::limits::LEAST_MTU_V6;
+use crate::packet::{ipv4, ipv6};
+use crate::{Accept, Claim, ClaimOrigin, LeaseId, Rule, TunnelId};
 
 /// What kind of TUN a packet came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,8 @@ pub enum Fallback {
 pub struct OwnAddresses {
     /// The IPv4 anchor, on the interface.
     pub anchor_v4: Ipv4Addr,
+    /// The IPv6 anchor.
+    pub anchor_v6: Ipv6Addr,
     /// The engine's own IPv4 address, never on the interface: ICMP errors come from it.
     pub engine_v4: Ipv4Addr,
     /// The engine's own IPv6 address.
@@ -71,8 +74,33 @@ pub struct TunnelView {
     pub inner_v4: Option<Ipv4Addr>,
     /// Its inner IPv6 address.
     pub inner_v6: Option<Ipv6Addr>,
+    /// The IPv4 address by which the interface shows it: where accepted connections arrive.
+    pub presented_v4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    pub presented_v6: Option<Ipv6Addr>,
     /// Largest inner packet in bytes: the smaller of `tun-mtu` and what the path carries.
     pub limit: u16,
+}
+
+impl TunnelView {
+    /// Its inner address of the family of `like`. A tunnel that carries less than IPv6's least MTU has none of IPv6
+    /// (threats-and-faults section 2).
+    #[must_use]
+    pub fn inner(&self, like: IpAddr) -> Option<IpAddr> {
+        match like {
+            IpAddr::V4(_) => self.inner_v4.map(IpAddr::V4),
+            IpAddr::V6(_) => self.inner_v6.filter(|_| self.limit >= LEAST_MTU_V6).map(IpAddr::V6),
+        }
+    }
+
+    /// The address by which the interface shows it, of the family of `like`.
+    #[must_use]
+    pub fn presented(&self, like: IpAddr) -> Option<IpAddr> {
+        match like {
+            IpAddr::V4(_) => self.presented_v4.map(IpAddr::V4),
+            IpAddr::V6(_) => self.presented_v6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// Whether a tunnel carries packets.
@@ -106,6 +134,8 @@ pub struct PolicyInput {
     pub sources: Sources,
     /// Addresses that are ours and no tunnel's.
     pub own: OwnAddresses,
+    /// What may be connected to from the far side of a tunnel.
+    pub accept: Vec<Accept>,
     /// All tunnels, at the places of their [`TunnelId`]s.
     pub tunnels: Vec<TunnelView>,
 }
@@ -195,25 +225,41 @@ impl Policy {
     /// Whether a flow on `attachment` may have `source`: anchor, presented or bind address, or the inner address of the
     /// tunnel whose own device or namespace it is. Any other source began before we captured it.
     #[must_use]
-    pub fn is_ours(&self, attachment: Attachment, source: Ipv4Addr) -> bool {
-        source == self.input.own.anchor_v4
-            || self.tunnel_of_source(source.into()).is_some()
-            || attachment.tunnel().and_then(|id| self.tunnel(id)?.inner_v4) == Some(source)
+    pub fn is_ours(&self, attachment: Attachment, source: IpAddr) -> bool {
+        self.is_anchor(source)
+            || self.tunnel_of_source(source).is_some()
+            || attachment.tunnel().and_then(|id| self.tunnel(id)?.inner(source)) == Some(source)
     }
 
-    /// Whether `address` means many: multicast, broadcast, the broadcast address of a tunnel's own network.
+    /// Whether `address` means many or the link alone: multicast, broadcast, the broadcast address of a tunnel's own
+    /// network, IPv6 link-local.
     #[must_use]
-    pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        ipv4::is_for_many(address) || self.broadcasts.binary_search(&address).is_ok()
+    pub fn is_broadcast(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => ipv4::is_for_many(v4) || self.broadcasts.binary_search(&v4).is_ok(),
+            IpAddr::V6(v6) => ipv6::is_of_the_link(v6),
+        }
     }
 
     /// Whether nothing behind a tunnel can be meant by `destination`, since it is an address of this host.
     #[must_use]
-    pub fn is_own_destination(&self, destination: Ipv4Addr) -> bool {
+    pub fn is_own_destination(&self, destination: IpAddr) -> bool {
         let own = self.own();
         destination.is_loopback()
-            || [own.anchor_v4, own.engine_v4].contains(&destination)
-            || self.tunnel_of_source(destination.into()).is_some()
+            || self.is_anchor(destination)
+            || destination == own.engine_v4
+            || destination == own.engine_v6
+            || self.tunnel_of_source(destination).is_some()
+    }
+
+    /// Whether the far side of `tunnel` may open a connection to `port` of this host.
+    #[must_use]
+    pub fn accepts(&self, tunnel: TunnelId, protocol: u8, port: u16) -> bool {
+        self.input.accept.iter().any(|accept| accept.names(tunnel, protocol, port))
+    }
+
+    fn is_anchor(&self, address: IpAddr) -> bool {
+        address == self.input.own.anchor_v4 || address == self.input.own.anchor_v6
     }
 }
 

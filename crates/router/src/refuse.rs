@@ -1,16 +1,17 @@
 //! Answers that make a refusal felt at once (decision 12): a TCP reset from the flow's destination, else an ICMP error
-//! from the engine's own address. Complete packets for the TUN are built here; how often is `pace.rs`'s.
+//! from the engine's own address, in both versions of IP. Complete packets for the TUN are built here; how often is
+//! `pace.rs`'s.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use crate::packet::checksum::{self, Sum};
-use crate::packet::ipv4::{self, Fragment, Ipv4};
-use crate::packet::ipv6::{self, Ipv6};
+use crate::flow::Flow;
+use crate::packet::checksum::Sum;
+use crate::packet::ip::{self, Ip, may_be_source};
 use crate::packet::tcp::{self, Flags, Tcp};
 use crate::packet::transport::Transport;
-use crate::packet::{field, icmp, protocol};
+use crate::packet::{field, icmp, ipv4, ipv6, protocol};
 use crate::{DropReason, Policy, limits};
 
 /// Why a packet is refused, which decides the answer.
@@ -33,124 +34,112 @@ impl Refusal {
     }
 }
 
-/// Builds the answer to `packet` at the start of `into` and returns its length; `None` where none may be given.
+/// Builds the answer to `packet` at the start of `into` and returns its length; `None` where none may be given: never for
+/// later fragments, broadcasts, errors, messages to neighbours, nor to an address that is no host's.
 pub(crate) fn answer(policy: &Policy, packet: &[u8], refusal: Refusal, into: &mut [u8]) -> Option<usize> {
-    match packet.first()? >> 4 {
-        4 => answer_v4(policy, packet, refusal, into),
-        6 => answer_v6(policy, packet, refusal, into),
-        _ => None,
-    }
-}
-
-/// Never for later fragments, broadcasts, errors, nor to an address that is no host's.
-fn answer_v4(policy: &Policy, packet: &[u8], refusal: Refusal, into: &mut [u8]) -> Option<usize> {
-    let ip = Ipv4::parse(packet).ok()?;
-    let answerable = ip.fragment != Fragment::Later && !policy.is_broadcast(ip.destination);
-    if !answerable || !ipv4::may_be_source(ip.source) {
+    let ip = Ip::parse(packet).ok()?;
+    if ip.fragment.is_later() || policy.is_broadcast(ip.destination) || !may_be_source(ip.source) {
         return None;
     }
     match (Transport::parse(packet, &ip).ok()?, refusal) {
-        (Transport::IcmpError { .. }, _) => None,
+        (Transport::IcmpError { .. } | Transport::Neighbours, _) => None,
         (Transport::Tcp(tcp), Refusal::Denied(_)) => {
-            let segment = into.get_mut(ipv4::HEADER..)?;
-            let sum = |length| checksum::pseudo_v4(ip.destination, ip.source, protocol::TCP, length);
-            let length = reset(&tcp, ip.payload(packet).len(), segment, sum)?;
-            header_v4(into, ip.destination, ip.source, protocol::TCP, length)
+            let reset = Reset::of(&tcp, ip.payload(packet).len())?;
+            write_reset(&reset, ip.destination, ip.source, into)
         }
         (
             Transport::Tcp(_)
             | Transport::Udp(_)
             | Transport::EchoRequest(_)
             | Transport::EchoReply(_)
+            | Transport::IcmpOther
             | Transport::Other,
             refusal,
-        ) => {
-            let length = error_v4(packet, refusal, into.get_mut(ipv4::HEADER..)?)?;
-            header_v4(into, policy.own().engine_v4, ip.source, protocol::ICMP, length)
+        ) => write_error(policy, packet, ip.source, refusal, into),
+    }
+}
+
+/// Builds the reset that ends a TCP flow for the host, as if its remote end had sent it, and returns its length.
+pub(crate) fn end(flow: &Flow, into: &mut [u8]) -> Option<usize> {
+    let [sends, expects] = flow.progress.numbers();
+    let reset = Reset {
+        source: flow.remote.port,
+        destination: flow.inside.port,
+        sequence: expects,
+        // A connection that is only being opened looks at the acknowledgement alone (RFC 9293, 3.10.7.3).
+        acknowledgement: sends,
+        flags: Flags::RST | Flags::ACK,
+    };
+    write_reset(&reset, flow.remote.address, flow.inside.address, into)
+}
+
+/// A reset as RFC 9293 (3.5.2) has it.
+struct Reset {
+    source: u16,
+    destination: u16,
+    sequence: u32,
+    acknowledgement: u32,
+    flags: u8,
+}
+
+impl Reset {
+    /// The answer to a segment of `length` bytes: from where its acknowledgement stands, else acknowledging it. A reset is
+    /// not answered.
+    fn of(tcp: &Tcp, length: usize) -> Option<Self> {
+        if tcp.flags.has(Flags::RST) {
+            return None;
         }
+        let (sequence, acknowledgement, flags) = if tcp.flags.has(Flags::ACK) {
+            (tcp.acknowledgement, 0, Flags::RST)
+        } else {
+            (0, tcp.sequence.wrapping_add(tcp.advance(length)), Flags::RST | Flags::ACK)
+        };
+        Some(Self { source: tcp.destination, destination: tcp.source, sequence, acknowledgement, flags })
     }
 }
 
-/// The same for IPv6; errors are types 0 to 127 (RFC 4443).
-fn answer_v6(policy: &Policy, packet: &[u8], refusal: Refusal, into: &mut [u8]) -> Option<usize> {
-    let ip = Ipv6::parse(packet).ok()?;
-    if ip.later_fragment || ip.destination.is_multicast() || !is_host_v6(ip.source) {
-        return None;
-    }
-    let payload = packet.get(ip.header..)?;
-    if ip.protocol == protocol::ICMPV6 && *payload.first()? < 128 {
-        return None;
-    }
-    if let (protocol::TCP, Refusal::Denied(_)) = (ip.protocol, refusal) {
-        let sum = |length| checksum::pseudo_v6(ip.destination, ip.source, protocol::TCP, length);
-        let length = reset(&Tcp::parse(payload)?, payload.len(), into.get_mut(ipv6::HEADER..)?, sum)?;
-        return header_v6(into, ip.destination, ip.source, protocol::TCP, length);
-    }
-    let source = policy.own().engine_v6;
-    let length = error_v6(packet, source, ip.source, refusal, into.get_mut(ipv6::HEADER..)?)?;
-    header_v6(into, source, ip.source, protocol::ICMPV6, length)
-}
-
-/// A reset as RFC 9293 (3.5.2) has it: from where the segment's acknowledgement stands, else acknowledging it. A reset is
-/// not answered.
-fn reset(tcp: &Tcp, length: usize, into: &mut [u8], pseudo: impl Fn(u16) -> Sum) -> Option<usize> {
-    if tcp.flags.has(Flags::RST) {
-        return None;
-    }
-    let (sequence, acknowledgement, flags) = if tcp.flags.has(Flags::ACK) {
-        (tcp.acknowledgement, 0, Flags::RST)
-    } else {
-        (0, tcp.sequence.wrapping_add(sequence_length(tcp, length)), Flags::RST | Flags::ACK)
-    };
-    let segment = into.get_mut(..tcp::HEADER)?;
+fn write_reset(reset: &Reset, source: IpAddr, destination: IpAddr, into: &mut [u8]) -> Option<usize> {
+    let segment = into.get_mut(header_length(source)..)?.get_mut(..tcp::HEADER)?;
     segment.fill(0);
-    field::write_u16(segment, 0, tcp.destination);
-    field::write_u16(segment, 2, tcp.source);
-    field::write(segment, 4, u32::to_be_bytes(sequence));
-    field::write(segment, 8, u32::to_be_bytes(acknowledgement));
-    field::write(segment, 12, [5 << 4, flags]);
-    let sum = pseudo(u16::try_from(tcp::HEADER).ok()?).and(Sum::of(segment));
+    field::write_u16(segment, 0, reset.source);
+    field::write_u16(segment, 2, reset.destination);
+    field::write(segment, 4, u32::to_be_bytes(reset.sequence));
+    field::write(segment, 8, u32::to_be_bytes(reset.acknowledgement));
+    field::write(segment, 12, [5 << 4, reset.flags]);
+    let length = u16::try_from(tcp::HEADER).ok()?;
+    let sum = ip::pseudo(source, destination, protocol::TCP, length).and(Sum::of(segment));
     field::write_u16(segment, tcp::CHECKSUM, sum.checksum());
-    Some(tcp::HEADER)
+    write_header(into, source, destination, protocol::TCP, tcp::HEADER)
 }
 
-/// How far a segment of `length` bytes moves the sequence number: its payload, SYN and FIN.
-fn sequence_length(tcp: &Tcp, length: usize) -> u32 {
-    let payload = u32::try_from(length.saturating_sub(tcp.header)).unwrap_or(u32::MAX);
-    payload.wrapping_add(u32::from(tcp.flags.has(Flags::SYN))).wrapping_add(u32::from(tcp.flags.has(Flags::FIN)))
-}
-
-/// An ICMP error about `packet`.
-fn error_v4(packet: &[u8], refusal: Refusal, into: &mut [u8]) -> Option<usize> {
-    let (code, mtu) = match refusal {
-        Refusal::Denied(_) => (icmp::PROHIBITED, 0),
-        Refusal::TooBig(limit) => (icmp::FRAGMENTATION_NEEDED, limit),
+/// An ICMP or ICMPv6 error about `packet` from the engine's own address.
+fn write_error(policy: &Policy, packet: &[u8], to: IpAddr, refusal: Refusal, into: &mut [u8]) -> Option<usize> {
+    let (source, largest, protocol) = match to {
+        IpAddr::V4(_) => (IpAddr::V4(policy.own().engine_v4), limits::ICMP_ERROR_V4, protocol::ICMP),
+        IpAddr::V6(_) => (IpAddr::V6(policy.own().engine_v6), limits::ICMP_ERROR_V6, protocol::ICMPV6),
     };
-    let room = limits::ICMP_ERROR_V4.saturating_sub(ipv4::HEADER).saturating_sub(icmp::HEADER);
-    let message = quote([icmp::UNREACHABLE, code, 0, 0], u32::from(mtu), packet, room, into)?;
-    let checksum = Sum::of(message).checksum();
-    field::write_u16(message, icmp::CHECKSUM, checksum);
-    Some(message.len())
-}
-
-/// An ICMPv6 error about `packet`: 1/1 (prohibited) or 2 (too big).
-fn error_v6(
-    packet: &[u8],
-    source: Ipv6Addr,
-    destination: Ipv6Addr,
-    refusal: Refusal,
-    into: &mut [u8],
-) -> Option<usize> {
-    let (kind, code, mtu) = match refusal {
-        Refusal::Denied(_) => (1, 1, 0),
-        Refusal::TooBig(limit) => (2, 0, limit),
+    let (kind, code, mtu) = kind_of(refusal, to);
+    let before = header_length(to);
+    let room = largest.saturating_sub(before).saturating_sub(icmp::HEADER);
+    let message = quote([kind, code, 0, 0], u32::from(mtu), packet, room, into.get_mut(before..)?)?;
+    let length = message.len();
+    let sum = Sum::of(message);
+    let sum = match to {
+        IpAddr::V4(_) => sum,
+        IpAddr::V6(_) => sum.and(ip::pseudo(source, to, protocol, u16::try_from(length).ok()?)),
     };
-    let room = limits::ICMP_ERROR_V6.saturating_sub(ipv6::HEADER).saturating_sub(icmp::HEADER);
-    let message = quote([kind, code, 0, 0], u32::from(mtu), packet, room, into)?;
-    let length = u16::try_from(message.len()).ok()?;
-    let sum = checksum::pseudo_v6(source, destination, protocol::ICMPV6, length).and(Sum::of(message));
     field::write_u16(message, icmp::CHECKSUM, sum.checksum());
-    Some(message.len())
+    write_header(into, source, to, protocol, length)
+}
+
+/// Type, code and MTU of the error that says `refusal`.
+fn kind_of(refusal: Refusal, like: IpAddr) -> (u8, u8, u16) {
+    match (refusal, like) {
+        (Refusal::Denied(_), IpAddr::V4(_)) => (icmp::UNREACHABLE, icmp::PROHIBITED, 0),
+        (Refusal::TooBig(limit), IpAddr::V4(_)) => (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED, limit),
+        (Refusal::Denied(_), IpAddr::V6(_)) => (icmp::UNREACHABLE_V6, icmp::PROHIBITED_V6, 0),
+        (Refusal::TooBig(limit), IpAddr::V6(_)) => (icmp::TOO_BIG_V6, 0, limit.max(limits::LEAST_MTU_V6)),
+    }
 }
 
 /// Writes an error's header and as much of `packet` as `room` and `into` allow; at least its headers must fit.
@@ -167,28 +156,32 @@ fn quote<'a>(head: [u8; 4], value: u32, packet: &[u8], room: usize, into: &'a mu
     Some(message)
 }
 
-/// Writes an IPv4 header before `length` bytes and returns the length of the packet.
-fn header_v4(into: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, length: usize) -> Option<usize> {
-    let total = length.checked_add(ipv4::HEADER)?;
-    let header = into.get_mut(..ipv4::HEADER)?;
-    let [l0, l1] = u16::try_from(total).ok()?.to_be_bytes();
-    field::write(header, 0, [0x45, 0, l0, l1, 0, 0, 0x40, 0, 64, protocol, 0, 0]);
-    field::write(header, 12, source.octets());
-    field::write(header, 16, destination.octets());
-    ipv4::write_header_checksum(header, ipv4::HEADER);
+const fn header_length(like: IpAddr) -> usize {
+    match like {
+        IpAddr::V4(_) => ipv4::HEADER,
+        IpAddr::V6(_) => ipv6::HEADER,
+    }
+}
+
+/// Writes an IP header before `length` bytes and returns the length of the packet.
+fn write_header(into: &mut [u8], source: IpAddr, destination: IpAddr, protocol: u8, length: usize) -> Option<usize> {
+    let total = length.checked_add(header_length(source))?;
+    let header = into.get_mut(..header_length(source))?;
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let [l0, l1] = u16::try_from(total).ok()?.to_be_bytes();
+            field::write(header, 0, [0x45, 0, l0, l1, 0, 0, 0x40, 0, 64, protocol, 0, 0]);
+            field::write(header, 12, source.octets());
+            field::write(header, 16, destination.octets());
+            ipv4::write_header_checksum(header, ipv4::HEADER);
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let [l0, l1] = u16::try_from(length).ok()?.to_be_bytes();
+            field::write(header, 0, [0x60, 0, 0, 0, l0, l1, protocol, 64]);
+            field::write(header, 8, source.octets());
+            field::write(header, 24, destination.octets());
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
+    }
     Some(total)
-}
-
-/// Writes an IPv6 header before `length` bytes and returns the length of the packet.
-fn header_v6(into: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, length: usize) -> Option<usize> {
-    let [l0, l1] = u16::try_from(length).ok()?.to_be_bytes();
-    let header = into.get_mut(..ipv6::HEADER)?;
-    field::write(header, 0, [0x60, 0, 0, 0, l0, l1, protocol, 64]);
-    field::write(header, 8, source.octets());
-    field::write(header, 24, destination.octets());
-    length.checked_add(ipv6::HEADER)
-}
-
-const fn is_host_v6(address: Ipv6Addr) -> bool {
-    !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
 }

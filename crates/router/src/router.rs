@@ -1,6 +1,7 @@
 //! The data path's decisions behind one face: packets in, outcomes out, everything counted. This file holds the state
 //! and what is common to both ways; the ways themselves are `outbound.rs` and `inbound.rs`, one screen each.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -8,10 +9,14 @@ use mrvpn_clock::Moment;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use crate::admit::lease_has_ended;
 use crate::drops::Drops;
-use crate::flow_table::FlowTable;
+use crate::flow::Protocol;
+use crate::flow_table::{FlowId, FlowTable};
+use crate::fragment_queue::FragmentQueue;
 use crate::fragment_table::FragmentTable;
 use crate::pace::Pace;
+use crate::resting::Resting;
 use crate::{DropReason, Policy, Refusal, TunnelId, limits, refuse};
 
 /// Judges and translates the packets of one lane.
@@ -20,6 +25,11 @@ pub struct Router {
     pub(crate) flows: FlowTable,
     pub(crate) sent: FragmentTable,
     pub(crate) received: FragmentTable,
+    pub(crate) sent_early: FragmentQueue,
+    pub(crate) received_early: FragmentQueue,
+    pub(crate) resting: Resting,
+    /// TCP flows whose lease has ended and whose app has not been told.
+    ended: VecDeque<FlowId>,
     pub(crate) random: ChaCha12Rng,
     pace: Pace,
     flow_hash: RandomState,
@@ -33,11 +43,16 @@ impl Router {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut seeds = || std::array::from_fn(|_| random.next_u64());
         let flows = FlowTable::new(limits::FLOWS, seeds());
+        let resting = Resting::new(seeds());
         let [a, b, c, d] = seeds();
         Self {
             flows,
             sent: FragmentTable::new(),
             received: FragmentTable::new(),
+            sent_early: FragmentQueue::default(),
+            received_early: FragmentQueue::default(),
+            resting,
+            ended: VecDeque::new(),
             pace: Pace::new(),
             flow_hash: RandomState::with_seeds(a, b, c, d),
             drops: Drops::new(policy.tunnels().len()),
@@ -46,11 +61,56 @@ impl Router {
         }
     }
 
-    /// Judges by another policy from now on. Flows keep what was decided for them; those whose lease has ended by it are
-    /// refused at their next packet.
-    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+    /// Judges by another policy from now on. Flows keep what was decided for them, but those whose lease has ended by it
+    /// end: ask [`Router::poll_refusal`] for the resets that tell TCP; others are refused at their next packet.
+    pub fn set_policy(&mut self, policy: Arc<Policy>, now: Moment) {
         self.drops.grow(policy.tunnels().len());
-        self.policy = policy;
+        let before = std::mem::replace(&mut self.policy, policy);
+        let lease = |policy: &Policy, place: usize| policy.tunnels().get(place).map(|view| view.lease);
+        if (0..before.tunnels().len()).any(|place| lease(&before, place) != lease(&self.policy, place)) {
+            self.end_leases(now);
+        }
+    }
+
+    /// Lets the ports of all flows rest whose lease has ended, and notes the connections among them.
+    fn end_leases(&mut self, now: Moment) {
+        let Self { flows, policy, resting, ended, .. } = self;
+        // Those not told yet are found again.
+        ended.clear();
+        for (id, flow) in flows.iter().filter(|(_, flow)| lease_has_ended(policy, flow)) {
+            resting.rest(flow.resting_key(), flow.inside, now);
+            if flow.protocol == Protocol::Tcp {
+                ended.push_back(id);
+            }
+        }
+    }
+
+    /// Builds the next reset for a connection whose lease has ended at the start of `into`, and returns its length: write it
+    /// to the interface. The flow is gone then. `None`: there is none.
+    pub fn poll_refusal(&mut self, into: &mut [u8]) -> Option<usize> {
+        while let Some(id) = self.ended.pop_front() {
+            let Some(flow) = self.flows.get(id).copied().filter(|flow| lease_has_ended(&self.policy, flow)) else {
+                continue;
+            };
+            self.flows.remove(id);
+            if !flow.progress.is_closing()
+                && let Some(length) = refuse::end(&flow, into)
+            {
+                return Some(length);
+            }
+        }
+        None
+    }
+
+    /// The next fragment of the host whose first has gone out since, as it came: present it to [`Router::outbound`] again.
+    pub fn poll_sent_fragment(&mut self) -> Option<Vec<u8>> {
+        Some(self.sent_early.poll()?.1)
+    }
+
+    /// The next fragment of a server whose first has arrived since, as it came: present it to [`Router::inbound`] again.
+    pub fn poll_received_fragment(&mut self) -> Option<(TunnelId, Vec<u8>)> {
+        let (owner, packet) = self.received_early.poll()?;
+        Some((TunnelId::new(u16::try_from(owner).ok()?), packet))
     }
 
     /// The policy that packets are judged by.
@@ -87,13 +147,20 @@ impl Router {
     /// When [`Router::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
-        self.flows.deadline()
+        let deadlines = [self.flows.deadline(), self.sent_early.deadline(), self.received_early.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// Takes away flows whose time is over, [`limits::EXPIRED_PER_CALL`] at most; if there are more, `poll_timeout` is still
-    /// due after it.
+    /// Takes away flows whose time is over, [`limits::EXPIRED_PER_CALL`] at most, and fragments that waited in vain; if there
+    /// are more flows, `poll_timeout` is still due after it.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.flows.expire(limits::EXPIRED_PER_CALL, now);
+        while self.sent_early.expire(now).is_some() {
+            self.count(None, DropReason::Fragment);
+        }
+        while let Some(owner) = self.received_early.expire(now) {
+            self.count(u16::try_from(owner).ok().map(TunnelId::new), DropReason::Fragment);
+        }
     }
 }
 

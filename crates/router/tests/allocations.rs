@@ -96,6 +96,8 @@ fn router() -> Router {
         lease: LeaseId::new(1),
         inner_v4: Some(INNER),
         inner_v6: None,
+        presented_v4: Some(INNER),
+        presented_v6: None,
         limit: 1400,
     };
     let policy = Policy::new(PolicyInput {
@@ -107,9 +109,11 @@ fn router() -> Router {
         sources: Sources::new(),
         own: OwnAddresses {
             anchor_v4: ANCHOR,
+            anchor_v6: Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 1),
             engine_v4: Ipv4Addr::new(198, 18, 0, 254),
             engine_v6: Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 0xfe),
         },
+        accept: vec![],
         tunnels: vec![tunnel],
     });
     Router::new([1; 32], Arc::new(policy))

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use mrvpn_netplan::{Conflict, ConflictKind};
+use mrvpn_profile::Transport;
+use mrvpn_router::limits::LEAST_MTU_V6;
 use mrvpn_router::{DefaultChoice, TunnelId};
 
 use super::{Fleet, limit, own_claims};
@@ -153,7 +155,9 @@ impl Fleet {
         let assigned_v6 = entry.and_then(|entry| entry.assigned_v6).map(|net| net.to_string());
         let gateway_v4 = assignment.and_then(|a| a.ipv4).and_then(|a| a.gateway).map(|a| a.to_string());
         let gateway_v6 = assignment.and_then(|a| a.ipv6).and_then(|a| a.gateway).map(|a| a.to_string());
-        let presented = entry.and_then(|entry| entry.presented_v4);
+        let presented_v4 = entry.and_then(|entry| entry.presented_v4).map(|address| format!("{address}/32"));
+        let presented_v6 = entry.and_then(|entry| entry.presented_v6).map(|address| format!("{address}/128"));
+        let bind_v6 = self.book.bind_v6(tunnel.id()).map(|address| address.to_string());
         let mut routes: Vec<String> = own_claims(tunnel).iter().map(|claim| claim.prefix.to_string()).collect();
         routes.dedup();
         TunnelStatus {
@@ -161,12 +165,12 @@ impl Fleet {
             state: tunnel.state().name().to_owned(),
             since: clocks.rfc3339(tunnel.since()),
             assigned: assigned_v4.into_iter().chain(assigned_v6).collect(),
-            presented: presented.map(|address| format!("{address}/32")).into_iter().collect(),
-            bind: vec![self.book.bind_v4(tunnel.id()).to_string()],
+            presented: presented_v4.into_iter().chain(presented_v6).collect(),
+            bind: std::iter::once(self.book.bind_v4(tunnel.id()).to_string()).chain(bind_v6).collect(),
             gateway: gateway_v4.into_iter().chain(gateway_v6).collect(),
             dns: assignment.map(|a| a.dns.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             routes,
-            remote: tunnel.remote().map(|remote| format!("{remote}/udp")),
+            remote: tunnel.remote().map(|(remote, transport)| format!("{remote}/{}", transport_name(transport))),
             remote_name: config.profile.remotes.first().map(|remote| remote.host.clone()),
             cipher: established.map(|established| established.cipher.to_string()),
             mtu: established.map(|_| limit(tunnel)),
@@ -189,14 +193,22 @@ const fn kind_name(kind: ConflictKind) -> &'static str {
     }
 }
 
+const fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+    }
+}
+
 fn tunnel_warnings(tunnel: &Tunnel) -> Vec<String> {
     let mut warnings = tunnel.config().warnings.clone();
     if let Some(established) = tunnel.established() {
         warnings.extend(established.warnings.iter().cloned());
-        if let Some(ipv6) = established.assignment.ipv6 {
+        if let Some(ipv6) = established.assignment.ipv6.filter(|_| limit(tunnel) < LEAST_MTU_V6) {
             warnings.push(format!(
-                "the server also assigned {}: IPv6 is refused, not carried, in this version",
-                ipv6.address
+                "the server assigned {}, but the tunnel carries {} bytes and IPv6 needs {LEAST_MTU_V6}: IPv6 is refused",
+                ipv6.address,
+                limit(tunnel)
             ));
         }
     }

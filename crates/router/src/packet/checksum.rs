@@ -88,6 +88,16 @@ impl Change {
         Self(self.0.wrapping_add(u64::from(!u32::from(old))).wrapping_add(u64::from(u32::from(new))))
     }
 
+    /// An IPv6 address became another one.
+    #[must_use]
+    pub fn address_v6(self, old: Ipv6Addr, new: Ipv6Addr) -> Self {
+        let sum = |bits: u128| {
+            let words = [bits >> 96, bits >> 64, bits >> 32, bits].map(|word| u64::from(word as u32));
+            words.into_iter().fold(0_u64, u64::wrapping_add)
+        };
+        Self(self.0.wrapping_add(sum(!u128::from(old))).wrapping_add(sum(u128::from(new))))
+    }
+
     /// Both changes.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {

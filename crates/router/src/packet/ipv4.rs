@@ -31,6 +31,8 @@ pub struct Ipv4 {
     pub dont_fragment: bool,
     /// Whether it is whole, or which part.
     pub fragment: Fragment,
+    /// Place of the payload in its datagram, in bytes.
+    pub offset: u32,
     /// Time to live.
     pub ttl: u8,
     /// Protocol number of what follows.
@@ -50,6 +52,16 @@ pub enum Fragment {
     First,
     /// A later one: only addresses and id tell what it belongs to.
     Later,
+    /// The last one.
+    Last,
+}
+
+impl Fragment {
+    /// Whether the transport header is not here.
+    #[must_use]
+    pub const fn is_later(self) -> bool {
+        matches!(self, Self::Later | Self::Last)
+    }
 }
 
 impl Ipv4 {
@@ -80,6 +92,7 @@ impl Ipv4 {
             id: u16::from_be_bytes([i0, i1]),
             dont_fragment: f0 & 0x40 != 0,
             fragment: fragment(u16::from_be_bytes([f0, f1]), length.saturating_sub(header))?,
+            offset: u32::from(u16::from_be_bytes([f0, f1]) & 0x1fff).saturating_mul(8),
             ttl,
             protocol,
             source: Ipv4Addr::new(s0, s1, s2, s3),
@@ -155,13 +168,15 @@ const fn is_this_network(address: Ipv4Addr) -> bool {
 }
 
 /// Flags and offset, for `payload` bytes; `None` if the fragment would reach beyond 65,535 bytes (the "ping of death").
-fn fragment(field: u16, payload: usize) -> Option<Fragment> {
+pub(crate) fn fragment(field: u16, payload: usize) -> Option<Fragment> {
     let offset = usize::from(field & 0x1fff).saturating_mul(8);
     let more = field & 0x2000 != 0;
     match (offset, more) {
         (0, false) => Some(Fragment::Whole),
         (0, true) => Some(Fragment::First),
-        (_, _) => (offset.saturating_add(payload) <= 65_535).then_some(Fragment::Later),
+        (_, _) if offset.saturating_add(payload) > 65_535 => None,
+        (_, true) => Some(Fragment::Later),
+        (_, false) => Some(Fragment::Last),
     }
 }
 
@@ -240,8 +255,9 @@ mod tests {
     #[test]
     fn fragments_are_told_apart_and_none_reaches_beyond_the_largest_packet() {
         assert_eq!(fragment(0x2000, 8), Some(Fragment::First));
-        assert_eq!(fragment(0x0001, 8), Some(Fragment::Later));
-        assert_eq!(fragment(0x1fff, 7), Some(Fragment::Later));
+        assert_eq!(fragment(0x2001, 8), Some(Fragment::Later));
+        assert_eq!(fragment(0x0001, 8), Some(Fragment::Last));
+        assert_eq!(fragment(0x1fff, 7), Some(Fragment::Last));
         assert_eq!(fragment(0x1fff, 8), None);
     }
 

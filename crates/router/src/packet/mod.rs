@@ -4,6 +4,7 @@
 pub mod checksum; // RFC 1071 sums, RFC 1624 changes
 pub(crate) mod field; // big-endian fields of a packet
 pub mod icmp; // kinds of ICMP messages
+pub mod ip; // what both IP headers say
 pub mod ipv4; // IPv4 header, options, fragments
 pub mod ipv6; // IPv6 header and its extensions
 pub mod tcp; // TCP header, flags, MSS
@@ -24,6 +25,8 @@ pub mod protocol {
     pub const ICMPV6: u8 = 58;
     /// SCTP.
     pub const SCTP: u8 = 132;
+    /// UDP-Lite.
+    pub const UDP_LITE: u8 = 136;
 }
 
 /// The bytes are no packet of the kind asked for: too short, or lengths that contradict each other.

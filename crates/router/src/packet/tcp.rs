@@ -81,6 +81,16 @@ impl Tcp {
     }
 }
 
+impl Tcp {
+    /// How far a segment of `length` bytes with its header moves the sequence number: its payload, SYN and FIN.
+    #[must_use]
+    pub fn advance(&self, length: usize) -> u32 {
+        let payload = u32::try_from(length.saturating_sub(self.header)).unwrap_or(u32::MAX);
+        let ends = u32::from(self.flags.has(Flags::SYN)).wrapping_add(u32::from(self.flags.has(Flags::FIN)));
+        payload.wrapping_add(ends)
+    }
+}
+
 /// Lowers the MSS option of the header at the start of `segment` to `most`, if it has one that is larger, and returns
 /// what changed. The checksum is not touched.
 pub(crate) fn clamp_mss(segment: &mut [u8], header: usize, most: u16) -> Change {

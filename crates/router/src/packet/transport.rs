@@ -1,10 +1,11 @@
-//! What follows an IPv4 header in a whole packet or a first fragment: one of the protocols that can be translated, an
+//! What follows an IP header in a whole packet or a first fragment: one of the protocols that can be translated, an
 //! ICMP error, or something else. Later fragments have no transport header and never come here.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
 
 use super::icmp::Icmp;
-use super::ipv4::{Fragment, Ipv4};
+use super::ip::Ip;
+use super::ipv4::Fragment;
 use super::tcp::Tcp;
 use super::udp::Udp;
 use super::{Malformed, protocol};
@@ -20,14 +21,18 @@ pub enum Transport {
     EchoRequest(u16),
     /// An echo reply with its identifier.
     EchoReply(u16),
-    /// An ICMP error.
+    /// An ICMP or ICMPv6 error.
     IcmpError {
-        /// ICMP type.
+        /// Type.
         kind: u8,
-        /// ICMP code.
+        /// Code.
         code: u8,
     },
-    /// Anything that is not translated.
+    /// An ICMPv6 message that means nothing beyond the link.
+    Neighbours,
+    /// Any other ICMP or ICMPv6 message, which is not translated.
+    IcmpOther,
+    /// Any other protocol, translated by its addresses alone.
     Other,
 }
 
@@ -37,8 +42,8 @@ impl Transport {
     /// # Errors
     ///
     /// [`Malformed`]: a header that does not fit, or a UDP length that does not fit a whole packet. A first fragment too
-    /// short for its transport header counts here as well (RFC 1858).
-    pub fn parse(packet: &[u8], ip: &Ipv4) -> Result<Self, Malformed> {
+    /// short for its transport header counts here as well (RFC 1858), and ICMP of the other IP version.
+    pub fn parse(packet: &[u8], ip: &Ip) -> Result<Self, Malformed> {
         let payload = ip.payload(packet);
         match ip.protocol {
             protocol::TCP => Tcp::parse(payload).map(Self::Tcp).ok_or(Malformed),
@@ -47,13 +52,20 @@ impl Transport {
                 let fits = ip.fragment == Fragment::First || usize::from(udp.length) <= payload.len();
                 fits.then_some(Self::Udp(udp)).ok_or(Malformed)
             }
-            protocol::ICMP => Ok(match Icmp::parse(payload).ok_or(Malformed)? {
-                Icmp::EchoRequest(id) => Self::EchoRequest(id),
-                Icmp::EchoReply(id) => Self::EchoReply(id),
-                Icmp::Error { kind, code } => Self::IcmpError { kind, code },
-                Icmp::Other(_) => Self::Other,
-            }),
+            protocol::ICMP if ip.source.is_ipv4() => Icmp::parse(payload).map(Self::of_icmp).ok_or(Malformed),
+            protocol::ICMPV6 if ip.source.is_ipv6() => Icmp::parse_v6(payload).map(Self::of_icmp).ok_or(Malformed),
+            protocol::ICMP | protocol::ICMPV6 => Err(Malformed),
             _ => Ok(Self::Other),
+        }
+    }
+
+    const fn of_icmp(icmp: Icmp) -> Self {
+        match icmp {
+            Icmp::EchoRequest(id) => Self::EchoRequest(id),
+            Icmp::EchoReply(id) => Self::EchoReply(id),
+            Icmp::Error { kind, code } => Self::IcmpError { kind, code },
+            Icmp::Neighbours(_) => Self::Neighbours,
+            Icmp::Other(_) => Self::IcmpOther,
         }
     }
 
@@ -63,7 +75,12 @@ impl Transport {
         match self {
             Self::Tcp(tcp) => Some((tcp.source, tcp.destination)),
             Self::Udp(udp) => Some((udp.source, udp.destination)),
-            Self::EchoRequest(_) | Self::EchoReply(_) | Self::IcmpError { .. } | Self::Other => None,
+            Self::EchoRequest(_)
+            | Self::EchoReply(_)
+            | Self::IcmpError { .. }
+            | Self::Neighbours
+            | Self::IcmpOther
+            | Self::Other => None,
         }
     }
 }

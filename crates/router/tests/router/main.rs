@@ -3,11 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what is wrong")]
 
+mod accepted; // flows that a server opens
 mod fragments; // later fragments follow their first
 mod icmp_errors; // errors that quote a flow
+mod ipv6; // what IPv6 has of its own
 mod isolation; // random policies and packets against a model
+mod leases; // what ends with a lease
 mod outcomes; // each reason, once
 mod packets; // building packets and judging checksums, independently
 mod refusals; // answers as the host reads them
+mod six; // the same packets over IPv6
 mod translation; // there and back
 mod world; // a router with tunnels

@@ -47,7 +47,6 @@ fn broadcast_multicast_and_dhcp_enter_no_tunnel() {
         world.dropped(&udp(app(137), end(to), b""), DropReason::Multicast);
     }
     world.dropped(&udp(app(68), end("192.168.1.1:67"), b""), DropReason::Multicast);
-    world.dropped(&ipv6("ff02::fb", UDP, &[0; 8]), DropReason::Multicast);
     assert_eq!(world.router.flows(), 0);
 }
 
@@ -116,7 +115,10 @@ fn an_undecided_default_holds_until_its_moment_and_then_refuses() {
 // proves: T-70, I-2
 #[test]
 fn a_flow_keeps_its_tunnel_while_that_is_held_or_down_and_when_rules_change() {
-    let mut world = World::new();
+    World::both().into_iter().for_each(a_tunnel_that_comes_and_goes);
+}
+
+fn a_tunnel_that_comes_and_goes(mut world: World) {
     established(&mut world, 7000);
     let data = tcp(app(7000), web(), ACK, &[], b"data");
     let question = udp(app(7000), web(), b"question");
@@ -148,7 +150,10 @@ fn a_flow_keeps_its_tunnel_while_that_is_held_or_down_and_when_rules_change() {
 // proves: T-70
 #[test]
 fn a_new_flow_of_a_tunnel_that_is_not_up_is_held_or_refused_and_leaves_no_trace() {
-    let mut world = World::new();
+    World::both().into_iter().for_each(a_tunnel_that_is_down);
+}
+
+fn a_tunnel_that_is_down(mut world: World) {
     world.set_state(FR, TunnelState::Down);
     world.refused(Some(FR), &udp(app(1), web(), b""), DropReason::TunnelDown);
     world.refused(Some(FR), &tcp(app(1), web(), SYN, &[], b""), DropReason::TunnelDown);
@@ -205,30 +210,12 @@ fn what_is_not_translated_is_refused_after_the_same_pick() {
         input.rules.push(rule("198.51.100.0/24", Target::Direct));
     });
     let gre = |to: &str| ip(ANCHOR, v4(to), 47, &[], &[0; 20]);
-    world.refused(Some(FR), &gre("203.0.113.1"), DropReason::Protocol);
+    let timestamp = |to: &str| ip(ANCHOR, v4(to), ICMP, &[], &[13, 0, 0, 0, 0, 0, 0, 0]);
+    world.refused(Some(FR), &timestamp("203.0.113.1"), DropReason::Protocol);
+    world.refused(None, &timestamp("192.0.2.1"), DropReason::Blocked);
     world.refused(None, &gre("192.0.2.1"), DropReason::Blocked);
     world.refused(None, &gre("198.51.100.1"), DropReason::BoundDirect);
     world.dropped(&echo(0, ANCHOR, web().0, 1, b""), DropReason::NoFlow);
-}
-
-// proves: T-78
-#[test]
-fn ipv6_is_picked_and_refused_never_carried() {
-    let mut world = World::with(|input| {
-        input.rules.push(rule("2001:db8:b::/48", Target::Block));
-        input.rules.push(rule("2001:db8:d::/48", Target::Direct));
-        let claim = input.claims[UK.index()];
-        input.claims.push(mrvpn_router::Claim { prefix: "2001:db8:c::/48".parse().unwrap(), ..claim });
-    });
-    let syn = &tcp(app(1), web(), SYN, &[], b"")[20..];
-    world.refused(None, &ipv6("2001:db8:b::1", TCP, syn), DropReason::Blocked);
-    world.refused(None, &ipv6("2001:db8:d::1", TCP, syn), DropReason::BoundDirect);
-    world.refused(Some(UK), &ipv6("2001:db8:c::1", TCP, syn), DropReason::Ipv6);
-    world.refused(None, &ipv6("2001:db8::1", TCP, syn), DropReason::Unclaimed);
-    world.change(|input| input.defaults.v6 = DefaultChoice::Tunnel(FR));
-    world.set_state(FR, TunnelState::Down);
-    world.refused(Some(FR), &ipv6("2001:db8::1", TCP, syn), DropReason::Ipv6);
-    world.unwanted(FR, &ipv6("2001:db8::1", TCP, syn), DropReason::Ipv6);
 }
 
 #[test]
@@ -262,7 +249,10 @@ fn a_packet_for_any_other_address_is_dropped() {
 // proves: T-45, I-4
 #[test]
 fn what_the_host_has_not_asked_for_does_not_arrive() {
-    let mut world = World::new();
+    World::both().into_iter().for_each(a_scan);
+}
+
+fn a_scan(mut world: World) {
     let ours = |port| (inner(FR), port);
     for port in [1, 22, 80, 443, 1194, u16::MAX] {
         world.unwanted(FR, &tcp(web(), ours(port), SYN, &[], b""), DropReason::Unasked);
@@ -273,16 +263,21 @@ fn what_the_host_has_not_asked_for_does_not_arrive() {
     }
     world.unwanted(FR, &echo(8, web().0, inner(FR), 1, b""), DropReason::Unasked);
     world.unwanted(FR, &echo(0, web().0, inner(FR), 1, b""), DropReason::NoFlow);
-    world.unwanted(FR, &ip(web().0, inner(FR), 47, &[], &[0; 20]), DropReason::Protocol);
+    world.unwanted(FR, &ip(web().0, inner(FR), 47, &[], &[0; 20]), DropReason::Unasked);
+    if !world.six {
+        world.unwanted(FR, &ip(web().0, inner(FR), ICMP, &[], &[13, 0, 0, 0, 0, 0, 0, 0]), DropReason::Protocol);
+    }
 }
 
-// proves: I-4, T-72
+// proves: I-4, T-72, T-73, T-81
 #[test]
 fn an_answer_arrives_only_from_its_tunnel_its_remote_and_its_ports() {
-    let mut world = World::with(|input| {
-        // Both servers gave the same address, so that nothing but the tunnel differs.
-        input.tunnels[US.index()].inner_v4 = Some(inner(FR));
-    });
+    // Both servers gave the same address, so that nothing but the tunnel differs.
+    let equal = |six| World::over(six, |input| input.tunnels[US.index()].inner_v4 = Some(inner(FR)));
+    [false, true].map(equal).into_iter().for_each(answers_astray);
+}
+
+fn answers_astray(mut world: World) {
     established(&mut world, 7000);
     let to = (inner(FR), 7000);
     let data = tcp(web(), to, ACK, &[], b"data");
@@ -479,14 +474,4 @@ fn a_call_takes_away_a_bounded_number_of_flows() {
 
 fn web_of(number: usize) -> End {
     (v4("203.0.113.80"), 443 + (number % 3) as u16)
-}
-
-fn ipv6(to: &str, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend((payload.len() as u16).to_be_bytes());
-    packet.extend([protocol, 64]);
-    packet.extend("2001:2:0:1::1".parse::<std::net::Ipv6Addr>().unwrap().octets());
-    packet.extend(to.parse::<std::net::Ipv6Addr>().unwrap().octets());
-    packet.extend(payload);
-    packet
 }

@@ -11,7 +11,8 @@ use mrvpn_router::{
     OwnAddresses, Policy, PolicyInput, Refusal, Router, Sources, TunnelId, TunnelState, TunnelView,
 };
 
-use crate::packets::v4;
+use crate::packets::{completed, v4};
+use crate::six::{completed6, offload_six, policy_six, to_four, to_six};
 
 pub(crate) const ANCHOR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 pub(crate) const ENGINE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 254);
@@ -21,8 +22,10 @@ pub(crate) const UK: TunnelId = TunnelId::new(0);
 pub(crate) const FR: TunnelId = TunnelId::new(1);
 pub(crate) const US: TunnelId = TunnelId::new(2);
 
-/// A router, its policy's input, and the time.
+/// A router, its policy's input, and the time. With `six`, packets go in and come out over IPv6 and the policy is that of
+/// [`policy_six`]; a test says and sees all of it in IPv4.
 pub(crate) struct World {
+    pub(crate) six: bool,
     pub(crate) router: Router,
     pub(crate) input: PolicyInput,
     pub(crate) now: Moment,
@@ -48,6 +51,8 @@ pub(crate) fn input() -> PolicyInput {
         lease: LeaseId::new(1 + u32::from(tunnel.number())),
         inner_v4: Some(inner(tunnel)),
         inner_v6: None,
+        presented_v4: Some(inner(tunnel)),
+        presented_v6: None,
         limit: LIMIT,
     };
     PolicyInput {
@@ -57,9 +62,19 @@ pub(crate) fn input() -> PolicyInput {
         undecided_until: None,
         fallback: Fallback::Auto,
         sources: tunnels.iter().flat_map(|t| [(inner(*t).into(), *t), (bind(*t).into(), *t)]).collect::<Sources>(),
-        own: OwnAddresses { anchor_v4: ANCHOR, engine_v4: ENGINE, engine_v6: "2001:2:0:1::fe".parse().unwrap() },
+        own: OwnAddresses {
+            anchor_v4: ANCHOR,
+            anchor_v6: "2001:2:0:1::1".parse().unwrap(),
+            engine_v4: ENGINE,
+            engine_v6: "2001:2:0:1::fe".parse().unwrap(),
+        },
+        accept: Vec::new(),
         tunnels: tunnels.map(view).to_vec(),
     }
+}
+
+fn policy(six: bool, input: &PolicyInput) -> Arc<Policy> {
+    Arc::new(Policy::new(if six { policy_six(input) } else { input.clone() }))
 }
 
 impl World {
@@ -67,18 +82,28 @@ impl World {
         Self::with(|_| ())
     }
 
+    /// The same over IPv4 and over IPv6.
+    pub(crate) fn both() -> [Self; 2] {
+        [false, true].map(|six| Self::over(six, |_| ()))
+    }
+
     /// A world whose policy is changed by `change` first.
     pub(crate) fn with(change: impl FnOnce(&mut PolicyInput)) -> Self {
+        Self::over(false, change)
+    }
+
+    /// The same over IPv6 if `six`.
+    pub(crate) fn over(six: bool, change: impl FnOnce(&mut PolicyInput)) -> Self {
         let mut input = input();
         change(&mut input);
-        let router = Router::new([7; 32], Arc::new(Policy::new(input.clone())));
-        Self { router, input, now: Moment::from_nanos(1_000_000_000_000) }
+        let router = Router::new([7; 32], policy(six, &input));
+        Self { six, router, input, now: Moment::from_nanos(1_000_000_000_000) }
     }
 
     /// Sets another policy.
     pub(crate) fn change(&mut self, change: impl FnOnce(&mut PolicyInput)) {
         change(&mut self.input);
-        self.router.set_policy(Arc::new(Policy::new(self.input.clone())));
+        self.router.set_policy(policy(self.six, &self.input), self.now);
     }
 
     pub(crate) fn set_state(&mut self, tunnel: TunnelId, state: TunnelState) {
@@ -90,11 +115,46 @@ impl World {
     }
 
     pub(crate) fn outbound(&mut self, packet: &mut [u8]) -> Outbound {
-        self.router.outbound(packet, &Offload::NONE, Attachment::Rules, self.now)
+        self.outbound_on(Attachment::Rules, packet, &Offload::NONE)
+    }
+
+    /// What comes out of a forwarded packet has its checksum completed.
+    pub(crate) fn outbound_on(&mut self, attachment: Attachment, packet: &mut [u8], offload: &Offload) -> Outbound {
+        if !self.six {
+            let outcome = self.router.outbound(packet, offload, attachment, self.now);
+            if matches!(outcome, Outbound::Forward { .. }) && *offload != Offload::NONE {
+                packet.copy_from_slice(&completed(packet));
+            }
+            return outcome;
+        }
+        let mut six = to_six(packet);
+        let offload = offload_six(&mut six, offload);
+        let before = six.clone();
+        let outcome = self.router.outbound(&mut six, &offload, attachment, self.now);
+        if matches!(outcome, Outbound::Forward { .. }) {
+            let whole = if offload == Offload::NONE { six } else { completed6(&six) };
+            packet.copy_from_slice(&to_four(&whole));
+        } else {
+            assert_eq!(six, before, "what does not go on is unchanged");
+        }
+        outcome
+    }
+
+    /// The packet goes in and comes out as it is.
+    pub(crate) fn outbound_on_as_it_is(&mut self, packet: &mut [u8], offload: &Offload) -> Outbound {
+        self.router.outbound(packet, offload, Attachment::Rules, self.now)
     }
 
     pub(crate) fn inbound(&mut self, tunnel: TunnelId, packet: &mut [u8]) -> Inbound {
-        self.router.inbound(tunnel, packet, self.now)
+        if !self.six {
+            return self.router.inbound(tunnel, packet, self.now);
+        }
+        let mut six = to_six(packet);
+        let outcome = self.router.inbound(tunnel, &mut six, self.now);
+        if matches!(outcome, Inbound::Forward { .. }) {
+            packet.copy_from_slice(&to_four(&six));
+        }
+        outcome
     }
 
     /// Sends a packet that must be forwarded through `tunnel`, and returns it translated.
@@ -132,6 +192,26 @@ impl World {
         assert_eq!(self.router.drops().total(reason), before + 1);
     }
 
+    /// Sends a later fragment whose first has not come.
+    pub(crate) fn waits(&mut self, packet: &[u8]) {
+        let mut same = packet.to_vec();
+        assert_eq!(self.outbound(&mut same), Outbound::Wait);
+        assert_eq!(same, packet);
+    }
+
+    /// Passes time after which so many fragments have waited in vain.
+    pub(crate) fn vain(&mut self, count: u64, tunnel: Option<TunnelId>) {
+        let of = |world: &Self| match tunnel {
+            Some(tunnel) => world.router.drops().of_tunnel(tunnel, DropReason::Fragment),
+            None => world.router.drops().total(DropReason::Fragment),
+        };
+        let before = of(self);
+        self.pass(mrvpn_router::limits::FRAGMENTED_LIFE);
+        assert!(self.router.poll_timeout().is_some_and(|due| due <= self.now));
+        self.router.handle_timeout(self.now);
+        assert_eq!(of(self), before + count);
+    }
+
     /// Takes a packet that must not arrive, for `reason`, counted once for its tunnel.
     pub(crate) fn unwanted(&mut self, tunnel: TunnelId, packet: &[u8], reason: DropReason) {
         let before = self.router.drops().of_tunnel(tunnel, reason);
@@ -142,6 +222,7 @@ impl World {
     /// The answer to a refused packet.
     pub(crate) fn answer(&mut self, packet: &[u8], refusal: Refusal) -> Option<Vec<u8>> {
         let mut into = vec![0xaa; mrvpn_router::limits::REFUSAL_BUFFER];
+        assert!(!self.six, "answers are read as they are");
         let length = self.router.refuse(packet, refusal, self.now, &mut into)?;
         into.truncate(length);
         Some(into)
