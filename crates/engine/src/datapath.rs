@@ -34,9 +34,13 @@ pub(crate) fn depart(lane: &mut Lane, io: &mut impl LaneIo, packet: &mut [u8], o
         Outbound::Forward { tunnel, limit } => {
             let cut = split(packet, offload, usize::from(limit), &mut Departure { lane, io, tunnel, now });
             cut.unwrap_or_else(|why| lane.count(tunnel, why.reason(), 1));
+            while let Some(mut fragment) = lane.router.poll_sent_fragment() {
+                depart(lane, io, &mut fragment, &Offload::NONE, now);
+            }
         }
         Outbound::Hold { tunnel, until } => hold(lane, io, packet, offload, (tunnel, until), now),
         Outbound::Refuse { refusal, .. } => lane.refuse(io, packet, refusal, now),
+        Outbound::Wait => {}
         Outbound::Drop(_) => lane.dropped = true,
     }
 }
@@ -50,19 +54,22 @@ fn send_train(lane: &mut Lane, io: &mut impl LaneIo, index: usize, now: Moment) 
         lane.trains.train(index).clear();
         return lane.count(tunnel, DropReason::TunnelDown, packets);
     };
-    let sealed = carrier.keys.sealer().seal_train(frames, stride);
-    let worn = carrier.keys.sealer().worn();
+    let sealed = carrier.keys.sealer(now).seal_train(frames, stride);
     let sent = sealed.map(|()| io.send(tunnel, &Train::new(frames, stride)));
+    let inner = frames.len() - packets * Sealer::HEADROOM;
+    carrier.carry(inner, packets);
+    carrier.publish();
     if let Ok(Ok(())) = sent {
-        carrier.counters.sent(frames.len() - packets * Sealer::HEADROOM);
+        carrier.counters.sent(inner);
         carrier.keepalive.sent(now);
     }
+    let worn = carrier.keys.are_worn();
     lane.trains.train(index).clear();
     match sent {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             lane.count(tunnel, DropReason::SocketFull, packets);
-            lane.socket_failed(tunnel, error.kind(), now);
+            lane.socket_failed(tunnel, error, now);
         }
         Err(_) => lane.count(tunnel, DropReason::KeyWorn, packets),
     }
@@ -78,9 +85,9 @@ pub(crate) fn inward(lane: &mut Lane, io: &mut impl LaneIo, tunnel: TunnelId, no
         batch.clear();
         match io.receive(tunnel, &mut batch) {
             Ok(count) => turn.received += count,
-            Err(error) => lane.socket_failed(tunnel, error.kind(), now),
+            Err(error) => lane.socket_failed(tunnel, error, now),
         }
-        let full = batch.count() == batch.offered();
+        let full = batch.is_full();
         let (storage, runs) = batch.contents();
         let mut arrival = Arrival { queue: io.queue(), bytes: 0, refused: 0, gone: false };
         for datagram in runs.iter().flat_map(|run| run.datagrams()) {
@@ -108,8 +115,23 @@ fn arrive(
 ) {
     let Some(packet) = open(lane, storage, datagram, tunnel, now) else { return };
     match lane.router.inbound(tunnel, &mut storage[packet.clone()], now) {
-        Inbound::Forward { .. } => lane.coalescer.offer(storage, packet, arrival),
+        Inbound::Forward { .. } => {
+            lane.coalescer.offer(storage, packet, arrival);
+            follow(lane, arrival, now);
+        }
+        Inbound::Wait => {}
         Inbound::Drop(_) => lane.dropped = true,
+    }
+}
+
+/// Fragments that came before their first, which has arrived now.
+fn follow(lane: &mut Lane, arrival: &mut Arrival<'_, impl Queue>, now: Moment) {
+    while let Some((tunnel, mut fragment)) = lane.router.poll_received_fragment() {
+        match lane.router.inbound(tunnel, &mut fragment, now) {
+            Inbound::Forward { .. } => arrival.write(Offload::NONE, &[&fragment]),
+            Inbound::Wait => {}
+            Inbound::Drop(_) => lane.dropped = true,
+        }
     }
 }
 
@@ -129,20 +151,23 @@ fn open(
         return if taken { None } else { drop_one(lane, tunnel, DropReason::ControlFull) };
     }
     let carrier = lane.carriers.get_mut(tunnel.index()).and_then(Option::as_mut);
-    let opener = data_key_id(first).and_then(|key_id| carrier?.keys.opener(key_id));
-    let Some(opener) = opener else { return drop_one(lane, tunnel, DropReason::UnknownKey) };
+    let (Some(carrier), Some(key_id)) = (carrier, data_key_id(first)) else {
+        return drop_one(lane, tunnel, DropReason::UnknownKey);
+    };
+    let Some(opener) = carrier.keys.opener(key_id) else { return drop_one(lane, tunnel, DropReason::UnknownKey) };
     let opened = match opener.open(bytes, now) {
         Ok(packet) => (Inner::of(packet), packet.len()),
         Err(error) => return drop_one(lane, tunnel, reason(error)),
     };
-    if let Some(carrier) = lane.carrier(tunnel) {
-        carrier.counters.heard(now);
-    }
+    carrier.keys.opened(key_id);
+    carrier.carry(opened.1, 1);
+    carrier.counters.heard(now);
+    let attempt = carrier.attempt;
     match opened {
         // The packet is the end of its datagram: header and tag stand in front of it.
         (Inner::Packet, length) => Some(datagram.end - length..datagram.end),
         (Inner::OccExit, _) => {
-            lane.reports.push(LaneReport::PeerExit { tunnel });
+            lane.reports.push(LaneReport::PeerExit { tunnel, attempt });
             None
         }
         (Inner::Ping | Inner::Occ, _) => None,
@@ -200,6 +225,10 @@ const fn reason(error: OpenError) -> DropReason {
 fn note_arrival(lane: &mut Lane, tunnel: TunnelId, (bytes, refused, gone): (usize, usize, bool)) {
     if let Some(carrier) = lane.carrier(tunnel) {
         carrier.counters.received(bytes);
+        carrier.publish();
+        if carrier.keys.are_worn() {
+            lane.key_worn(tunnel);
+        }
     }
     if refused > 0 {
         lane.count(tunnel, DropReason::InterfaceFull, refused);

@@ -8,14 +8,13 @@ mod outer; // sockets of sessions that are being made
 mod resolver; // asks for the names of remotes
 pub mod socket; // marked sockets
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mrvpn_netplan::{DeviceSpec, Host, HostError, Plan};
+use mrvpn_netplan::{DeviceSpec, Host, HostError, OffloadSet, Plan};
 use mrvpn_router::{Attachment, DropReason, TunnelId};
-use rustix::io::Errno;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -24,10 +23,10 @@ use crate::config::EngineConfig;
 use crate::fleet::{Counted, Fleet, FleetError, Request};
 use crate::lane::{Counters, Lane, LaneCommand, LaneReport};
 use crate::status::Status;
-use crate::tunnel::{Ask, TunnelState};
+use crate::tunnel::{Ask, Tunnel, TunnelState};
 use host_thread::HostThread;
 use lane_thread::{LaneHandle, LaneMessage, LaneThread};
-use outer::{Arrival, Arrived, Outer};
+use outer::{Arrival, Arrived, Outers, Sent};
 
 /// 256: arrivals that wait for the control task; a full queue makes the readers wait, and the kernel drops.
 const ARRIVALS: usize = 256;
@@ -109,7 +108,6 @@ where
     fleet.handle_resolvers(resolver::system_resolvers());
     let (arrivals_in, arrivals) = mpsc::channel(ARRIVALS);
     let (resolved_in, resolved) = mpsc::channel(ARRIVALS);
-    let outers = fleet.tunnels().iter().map(|_| Outer::Closed).collect();
     let mut driver = Driver {
         fleet,
         host,
@@ -117,11 +115,9 @@ where
         interface,
         mark,
         offload,
-        outers,
-        attempts: 0,
+        outers: Outers::new(mark, arrivals_in),
         lane: None,
         applying: None,
-        arrivals_in,
         resolved_in,
         progress,
         ending: None,
@@ -149,13 +145,11 @@ struct Driver<Q> {
     host: HostThread<Q>,
     interface: String,
     mark: u32,
-    offload: bool,
-    outers: Vec<Outer>,
-    attempts: u64,
+    offload: OffloadSet,
+    outers: Outers,
     lane: Option<RunningLane>,
     applied: Plan,
     applying: Option<(Plan, oneshot::Receiver<Result<(), String>>)>,
-    arrivals_in: mpsc::Sender<Arrived>,
     resolved_in: mpsc::Sender<(TunnelId, Result<Vec<IpAddr>, String>)>,
     progress: watch::Sender<Progress>,
     ending: Option<Instant>,
@@ -246,50 +240,30 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
                     let _ = answer.send((tunnel, found)).await;
                 });
             }
-            Ask::Open { remote } => self.open(tunnel, remote),
-            Ask::Transmit(datagram) => self.transmit(tunnel, datagram),
-            Ask::Adopt { keys, ping } => {
-                let socket = self.outers.get_mut(tunnel.index()).and_then(Outer::hand_over);
-                let command = LaneCommand::Adopt { tunnel, keys, ping };
-                self.message_lane(LaneMessage { command, socket: socket.map(|socket| (tunnel, socket)) });
+            Ask::Open { attempt, remote, transport } => {
+                if let Some(outcome) = self.outers.open(tunnel, attempt, remote, transport) {
+                    self.fleet.handle_opened(tunnel, attempt, outcome, clock::wall(), clock::now());
+                }
             }
+            Ask::Transmit { attempt, datagram } => match self.outers.send(tunnel, attempt, datagram) {
+                Sent::Done => {}
+                Sent::Refused => self.fleet.handle_port_refused(tunnel, attempt, clock::now()),
+                Sent::WithLane(datagram) => self.tell_lane(LaneCommand::Control { tunnel, datagram }),
+            },
+            Ask::Adopt { attempt, keys, ping } => {
+                let socket = self.outers.hand_over(tunnel, attempt).map(|socket| (tunnel, socket));
+                let command = LaneCommand::Adopt { tunnel, attempt, keys, ping };
+                self.message_lane(LaneMessage { command, socket });
+            }
+            Ask::Install { keys } => self.tell_lane(LaneCommand::Install { tunnel, keys }),
+            Ask::Retire { key_id } => self.tell_lane(LaneCommand::Retire { tunnel, key_id }),
             Ask::ExitNotify => self.tell_lane(LaneCommand::ExitNotify { tunnel }),
+            Ask::Drop { attempt } => self.outers.drop_one(tunnel, attempt),
             Ask::Close => {
-                if let Some(outer) = self.outers.get_mut(tunnel.index()) {
-                    outer.close();
+                if self.outers.close(tunnel) {
+                    self.tell_lane(LaneCommand::Release { tunnel });
                 }
-                self.tell_lane(LaneCommand::Release { tunnel });
             }
-        }
-    }
-
-    fn open(&mut self, tunnel: TunnelId, remote: SocketAddr) {
-        self.attempts = self.attempts.saturating_add(1);
-        let opened = Outer::open(tunnel, remote, self.mark, self.attempts, self.arrivals_in.clone());
-        let outcome = match opened {
-            Ok(outer) => {
-                if let Some(place) = self.outers.get_mut(tunnel.index()) {
-                    *place = outer;
-                }
-                Ok(())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        self.fleet.handle_opened(tunnel, outcome, clock::wall(), clock::now());
-    }
-
-    /// A datagram that the socket does not take now is lost, as on the wire: the session sends it again.
-    fn transmit(&mut self, tunnel: TunnelId, datagram: Vec<u8>) {
-        let refused = match self.outers.get(tunnel.index()) {
-            Some(outer @ Outer::Here { .. }) => outer.send(&datagram) == Err(Errno::CONNREFUSED),
-            Some(Outer::WithLane) => {
-                self.tell_lane(LaneCommand::Control { tunnel, datagram });
-                false
-            }
-            Some(Outer::Closed) | None => false,
-        };
-        if refused {
-            self.fleet.handle_port_refused(tunnel);
         }
     }
 
@@ -322,20 +296,29 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
 
     fn arrive(&mut self, arrived: Arrived) {
         let Arrived { tunnel, attempt, arrival } = arrived;
-        let outer = self.outers.get(tunnel.index());
-        if !outer.is_some_and(|outer| outer.is_attempt(attempt) || matches!(outer, Outer::WithLane)) {
+        let now = clock::now();
+        if !self.outers.is_alive(tunnel, attempt) {
             return;
         }
         match arrival {
-            Arrival::Datagram(datagram) => self.control(tunnel, &datagram),
-            Arrival::PortRefused => self.fleet.handle_port_refused(tunnel),
+            Arrival::Datagram(datagram) => {
+                let taken = self.fleet.handle_datagram(tunnel, attempt, &datagram, now);
+                self.note_control(tunnel, taken);
+            }
+            Arrival::PortRefused => self.fleet.handle_port_refused(tunnel, attempt, now),
+            Arrival::Connected(stream) => {
+                if self.outers.connected(tunnel, attempt, stream) {
+                    self.fleet.handle_opened(tunnel, attempt, Ok(()), clock::wall(), now);
+                }
+            }
+            Arrival::NotConnected(why) => self.fleet.handle_opened(tunnel, attempt, Err(why), clock::wall(), now),
+            Arrival::StreamEnded(how) => self.fleet.handle_stream_ended(tunnel, attempt, how, now),
         }
     }
 
-    fn control(&mut self, tunnel: TunnelId, datagram: &[u8]) {
-        if !self.fleet.handle_control(tunnel, datagram, clock::now())
-            && let Some(lane) = &self.lane
-        {
+    /// Counts a control packet that no session took.
+    fn note_control(&self, tunnel: TunnelId, taken: bool) {
+        if !taken && let Some(lane) = &self.lane {
             lane.counters.count(Some(tunnel), DropReason::Control);
         }
     }
@@ -343,15 +326,17 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
     fn hear(&mut self, report: LaneReport) {
         let now = clock::now();
         match report {
-            LaneReport::Control { tunnel, datagram } => self.control(tunnel, &datagram),
-            LaneReport::PeerExit { tunnel } => self.fleet.handle_peer_exit(tunnel, now),
-            LaneReport::KeyWorn { tunnel } => self.fleet.handle_key_worn(tunnel, now),
-            LaneReport::SocketError { tunnel, error } => {
-                tracing::debug!(%tunnel, %error, "the tunnel's socket");
-                if error == std::io::ErrorKind::ConnectionRefused {
-                    self.fleet.handle_port_refused(tunnel);
-                }
+            LaneReport::Control { tunnel, datagram } => {
+                let taken = self.fleet.handle_control(tunnel, &datagram, now);
+                self.note_control(tunnel, taken);
             }
+            LaneReport::PeerExit { tunnel, attempt } => self.fleet.handle_peer_exit(tunnel, attempt, now),
+            LaneReport::KeyWorn { tunnel, attempt } => self.fleet.handle_key_worn(tunnel, attempt, now),
+            LaneReport::StreamEnded { tunnel, attempt, error } => {
+                self.fleet.handle_stream_ended(tunnel, attempt, error, now);
+            }
+            // A hint that anyone on the way can forge: a session that is up lives on until it is silent.
+            LaneReport::SocketError { tunnel, error } => tracing::debug!(%tunnel, %error, "the tunnel's socket"),
             LaneReport::QueueGone => {
                 self.device_gone = true;
                 self.begin_end();
@@ -370,15 +355,15 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
 
     /// Tells each tunnel when it was last heard before its timers are looked at: our own lateness is no dead server.
     fn pass_time(&mut self) {
+        let now = clock::now();
         if let Some(lane) = &self.lane {
-            for place in 0..self.outers.len() {
-                let Ok(number) = u16::try_from(place) else { break };
-                let tunnel = TunnelId::new(number);
-                if let Some(at) = lane.counters.last_heard(tunnel)
-                    && self.fleet.tunnels().get(place).is_some_and(|tunnel| tunnel.state() == TunnelState::Up)
-                {
+            let up = |tunnel: &&Tunnel| tunnel.state() == TunnelState::Up;
+            let carried: Vec<TunnelId> = self.fleet.tunnels().iter().filter(up).map(Tunnel::id).collect();
+            for tunnel in carried {
+                if let Some(at) = lane.counters.last_heard(tunnel) {
                     self.fleet.heard(tunnel, at);
                 }
+                self.fleet.carried(tunnel, lane.counters.carried(tunnel), now);
             }
         }
         self.fleet.handle_timeout(clock::now());

@@ -1,8 +1,13 @@
 //! What went wrong with one tunnel, in the words of contract.md section 3: a code that never changes meaning, the stage,
 //! what happened and what to do. Made from a session's end or from dialling; shown by `status` and `up`.
 
+use std::io::ErrorKind;
+use std::time::Duration;
+
 use mrvpn_clock::Moment;
 use mrvpn_proto::EndReason;
+
+use crate::tunnel::OpenFailure;
 
 /// The error of one tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +40,9 @@ impl TunnelError {
         }
     }
 
-    /// No datagram of the server within the answer limit.
+    /// No answer of the server for as long as it had.
     #[must_use]
-    pub fn no_answer(remote: &str, refused: bool, at: Moment) -> Self {
+    pub fn no_answer(remote: &str, refused: bool, limit: Duration, at: Moment) -> Self {
         let (message, hint) = if refused {
             (
                 format!("{remote} refuses the port: nothing listens there"),
@@ -45,7 +50,7 @@ impl TunnelError {
             )
         } else {
             (
-                format!("no answer from {remote} for 10 s"),
+                format!("no answer from {remote} for {} s", limit.as_secs()),
                 "the server is down or blocked, or the tls-auth/tls-crypt key, `key-direction` or `auth` digest is not \
                  the server's (a server says nothing to a wrong key)",
             )
@@ -66,14 +71,40 @@ impl TunnelError {
         }
     }
 
-    /// No way to the remote's address.
+    /// Its socket could not be opened: no way to the address, or nobody takes the stream.
     #[must_use]
-    pub fn no_socket(remote: &str, why: &str, at: Moment) -> Self {
+    pub fn not_opened(remote: &str, failure: &OpenFailure, at: Moment) -> Self {
+        if failure.kind == ErrorKind::ConnectionRefused {
+            return Self::no_answer(remote, true, Duration::ZERO, at);
+        }
         Self {
             code: "no-route",
             stage: "route",
-            message: format!("{remote}: {why}"),
+            message: format!("{remote}: {}", failure.why),
             hint: "this machine has no way to that address: check its network".to_owned(),
+            at,
+            retry_at: None,
+        }
+    }
+
+    /// The TCP stream to the server is over.
+    #[must_use]
+    pub fn connection_lost(remote: &str, how: ErrorKind, at: Moment) -> Self {
+        let known = [
+            (ErrorKind::UnexpectedEof, "the server closed the connection"),
+            (ErrorKind::InvalidData, "the server sent what is no OpenVPN packet"),
+            (ErrorKind::ConnectionReset, "the connection was reset"),
+            (ErrorKind::TimedOut, "the connection timed out"),
+        ];
+        let why = known.iter().find(|(kind, _)| *kind == how).map_or("the connection broke", |(_, why)| why);
+        Self {
+            code: "connection-lost",
+            stage: "ended",
+            message: format!("{remote}: {why}"),
+            hint:
+                "it is tried again; where this is all that ever happens, the port is not an OpenVPN server's, or the \
+                   tls-auth/tls-crypt key is not the server's (over TCP a server hangs up on a wrong key)"
+                    .to_owned(),
             at,
             retry_at: None,
         }
@@ -93,14 +124,14 @@ impl TunnelError {
         }
     }
 
-    /// The profile has no remote that this version can dial.
+    /// The profile has no remote.
     #[must_use]
     pub fn no_remote(at: Moment) -> Self {
         Self {
             code: "no-remote",
             stage: "socket",
-            message: "no `remote` of the profile uses UDP".to_owned(),
-            hint: "TCP is not in this version: add a `remote HOST PORT udp`".to_owned(),
+            message: "the profile has no `remote`".to_owned(),
+            hint: "add a line `remote HOST PORT`".to_owned(),
             at,
             retry_at: None,
         }

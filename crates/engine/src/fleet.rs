@@ -9,22 +9,25 @@ mod report; // the fleet as `status` shows it
 pub use report::Counted;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
 use mrvpn_netplan::{AddressBook, Conflict, HostFacts, Offer, Plan, PlanError, PlanInput, Pools, PoolsError};
-use mrvpn_profile::AuthUserPass;
+use mrvpn_profile::{AuthUserPass, Transport};
 use mrvpn_proto::RustlsConnector;
 use mrvpn_router::{
     Claim, DefaultChoice, Defaults, Fallback, Policy, PolicyInput, TunnelId, TunnelState as Carries, TunnelView,
 };
 use thiserror::Error;
 
+use crate::attempt::Attempt;
 use crate::config::{EngineConfig, TunnelConfig};
 use crate::error::TunnelError;
-use crate::tunnel::{Ask, Change, Connector, Tunnel, TunnelState};
+use crate::lane::Carried;
+use crate::tunnel::{Ask, Change, Connector, OpenFailure, Tunnel, TunnelState};
 use accounts::{Accounts, Turn};
 use defaults::{DefaultTunnel, Stance};
 
@@ -133,6 +136,7 @@ impl Fleet {
             fallback: Fallback::Auto,
             sources: book.sources(),
             own: book.own(),
+            accept: Vec::new(),
             tunnels: Vec::new(),
         }));
         let mut fleet = Self {
@@ -182,8 +186,27 @@ impl Fleet {
     }
 
     /// See [`Tunnel::handle_opened`].
-    pub fn handle_opened(&mut self, tunnel: TunnelId, outcome: Result<(), String>, wall: WallTime, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_opened(outcome, wall, now));
+    pub fn handle_opened(
+        &mut self,
+        tunnel: TunnelId,
+        attempt: Attempt,
+        outcome: Result<(), OpenFailure>,
+        wall: WallTime,
+        now: Moment,
+    ) {
+        self.with(tunnel, now, |tunnel| tunnel.handle_opened(attempt, outcome, wall, now));
+    }
+
+    /// See [`Tunnel::handle_datagram`].
+    pub fn handle_datagram(&mut self, tunnel: TunnelId, attempt: Attempt, datagram: &[u8], now: Moment) -> bool {
+        let mut taken = false;
+        self.with(tunnel, now, |tunnel| taken = tunnel.handle_datagram(attempt, datagram, now));
+        taken
+    }
+
+    /// See [`Tunnel::handle_stream_ended`].
+    pub fn handle_stream_ended(&mut self, tunnel: TunnelId, attempt: Attempt, how: ErrorKind, now: Moment) {
+        self.with(tunnel, now, |tunnel| tunnel.handle_stream_ended(attempt, how, now));
     }
 
     /// See [`Tunnel::handle_control`].
@@ -201,20 +224,23 @@ impl Fleet {
     }
 
     /// See [`Tunnel::handle_port_refused`].
-    pub fn handle_port_refused(&mut self, tunnel: TunnelId) {
-        if let Some(tunnel) = self.tunnels.get_mut(tunnel.index()) {
-            tunnel.handle_port_refused();
-        }
+    pub fn handle_port_refused(&mut self, tunnel: TunnelId, attempt: Attempt, now: Moment) {
+        self.with(tunnel, now, |tunnel| tunnel.handle_port_refused(attempt, now));
+    }
+
+    /// See [`Tunnel::carried`].
+    pub fn carried(&mut self, tunnel: TunnelId, carried: Carried, now: Moment) {
+        self.with(tunnel, now, |tunnel| tunnel.carried(carried, now));
     }
 
     /// See [`Tunnel::handle_peer_exit`].
-    pub fn handle_peer_exit(&mut self, tunnel: TunnelId, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_peer_exit(now));
+    pub fn handle_peer_exit(&mut self, tunnel: TunnelId, attempt: Attempt, now: Moment) {
+        self.with(tunnel, now, |tunnel| tunnel.handle_peer_exit(attempt, now));
     }
 
     /// See [`Tunnel::handle_key_worn`].
-    pub fn handle_key_worn(&mut self, tunnel: TunnelId, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_key_worn(now));
+    pub fn handle_key_worn(&mut self, tunnel: TunnelId, attempt: Attempt, now: Moment) {
+        self.with(tunnel, now, |tunnel| tunnel.handle_key_worn(attempt, now));
     }
 
     /// The resolvers that this machine's programs ask; shown in a warning.
@@ -322,7 +348,8 @@ impl Fleet {
                 self.accounts.accepted(id);
                 self.book.assign(id, &established.assignment, &self.facts);
             }
-            Change::Lost => self.accounts.undecided(id),
+            Change::Lost { login_open: true } => self.accounts.undecided(id),
+            Change::Lost { login_open: false } => {}
             Change::Failed { auth: true } => {
                 self.accounts.refused(id);
                 self.book.release(id);
@@ -430,6 +457,7 @@ impl Fleet {
             fallback: Fallback::Auto,
             sources: self.book.sources(),
             own: self.book.own(),
+            accept: Vec::new(),
             tunnels: self.tunnels.iter().map(|tunnel| self.view(tunnel)).collect(),
         })
     }
@@ -448,6 +476,8 @@ impl Fleet {
             lease: entry.map(|entry| entry.lease).unwrap_or_default(),
             inner_v4: entry.and_then(|entry| entry.assigned_v4).map(|net| net.addr()),
             inner_v6: entry.and_then(|entry| entry.assigned_v6).map(|net| net.addr()),
+            presented_v4: entry.and_then(|entry| entry.presented_v4),
+            presented_v6: entry.and_then(|entry| entry.presented_v6),
             limit: limit(tunnel),
         }
     }
@@ -468,9 +498,13 @@ impl Fleet {
     }
 }
 
-/// Largest inner packet of a tunnel in bytes.
+/// Largest inner packet of a tunnel in bytes. A stream carries packets of any size.
 fn limit(tunnel: &Tunnel) -> u16 {
-    let overhead = if tunnel.remote().is_some_and(|remote| remote.is_ipv6()) { OVERHEAD_V6 } else { OVERHEAD_V4 };
+    let overhead = match tunnel.remote() {
+        Some((_, Transport::Tcp)) => 0,
+        Some((SocketAddr::V6(_), Transport::Udp)) => OVERHEAD_V6,
+        Some((SocketAddr::V4(_), Transport::Udp)) | None => OVERHEAD_V4,
+    };
     let pushed = tunnel.established().map_or(PATH_MTU, |established| established.assignment.tun_mtu);
     pushed.min(PATH_MTU.saturating_sub(overhead))
 }

@@ -22,8 +22,8 @@ mod split; // super-packets become packets
 mod train; // datagrams that leave together
 
 pub use command::{LaneCommand, LaneReport};
-pub use counters::Counters;
-pub use io::LaneIo;
+pub use counters::{Carried, Counters};
+pub use io::{LaneIo, SocketError};
 pub use receive::ReceiveBatch;
 pub use train::Train;
 
@@ -33,7 +33,6 @@ pub(crate) use split::{PacketSink, split};
 pub(crate) use train::{Berth, Trains};
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use mrvpn_clock::Moment;
@@ -43,7 +42,7 @@ use mrvpn_router::limits::REFUSAL_BUFFER;
 use mrvpn_router::{Attachment, DropReason, Offload, Policy, Refusal, Router, TunnelId, TunnelState};
 
 use crate::datapath;
-use counters::{Published, TunnelCounters};
+use counters::Published;
 use hold::Holds;
 use reports::Reports;
 
@@ -125,11 +124,11 @@ impl Lane {
     pub fn handle(&mut self, command: LaneCommand, now: Moment) {
         match command {
             LaneCommand::Policy(policy) => {
-                self.router.set_policy(policy);
+                self.router.set_policy(policy, now);
                 self.present = true;
             }
-            LaneCommand::Adopt { tunnel, keys, ping } => {
-                self.adopt(tunnel, Carrier::new(keys, ping, self.counters.tunnel(tunnel), now))
+            LaneCommand::Adopt { tunnel, attempt, keys, ping } => {
+                self.adopt(tunnel, Carrier::new(attempt, keys, ping, self.counters.tunnel(tunnel), now));
             }
             LaneCommand::Install { tunnel, keys } => self.install(tunnel, keys),
             LaneCommand::Retire { tunnel, key_id } => {
@@ -138,7 +137,7 @@ impl Lane {
                 }
             }
             LaneCommand::Control { tunnel, datagram } => self.post(tunnel, datagram),
-            LaneCommand::ExitNotify { tunnel } => self.post_sealed(tunnel, &OCC_EXIT),
+            LaneCommand::ExitNotify { tunnel } => self.post_sealed(tunnel, &OCC_EXIT, now),
             LaneCommand::Release { tunnel } => {
                 if let Some(place) = self.carriers.get_mut(tunnel.index()) {
                     *place = None;
@@ -153,6 +152,7 @@ impl Lane {
         let mut turn = Turn::default();
         self.coalescer.adapt(io.queue().capabilities());
         self.send_outbox(io, now);
+        self.tell_ended(io, &mut turn);
         self.present_held(io, now);
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
@@ -203,16 +203,35 @@ impl Lane {
         let _ = io.queue().write(Offload::NONE, &[&self.answer[..length]]);
     }
 
+    /// Resets the connections whose lease has ended, a share of them at a time.
+    fn tell_ended(&mut self, io: &mut impl LaneIo, turn: &mut Turn) {
+        for _ in 0..limits::TURN_RESETS {
+            let Some(length) = self.router.poll_refusal(&mut self.answer) else { return };
+            // One that the interface does not take is lost; the app's next packet is refused.
+            let _ = io.queue().write(Offload::NONE, &[&self.answer[..length]]);
+        }
+        turn.busy = true;
+    }
+
     /// The TUN does not exist any more.
     pub(crate) fn lose_queue(&mut self) {
         self.queue_gone = true;
         self.reports.push(LaneReport::QueueGone);
     }
 
-    /// A socket failed: reported at most twice a second.
-    pub(crate) fn socket_failed(&mut self, tunnel: TunnelId, error: ErrorKind, now: Moment) {
-        if self.carrier(tunnel).is_some_and(|carrier| carrier.may_report_error(now)) {
-            self.reports.push(LaneReport::SocketError { tunnel, error });
+    /// A socket failed. A datagram socket's errors are reported at most twice a second and change nothing; the end of a
+    /// stream is reported once.
+    pub(crate) fn socket_failed(&mut self, tunnel: TunnelId, error: SocketError, now: Moment) {
+        let Some(carrier) = self.carrier(tunnel) else { return };
+        match error {
+            SocketError::Passing(error) if carrier.may_report_error(now) => {
+                self.reports.push(LaneReport::SocketError { tunnel, error });
+            }
+            SocketError::Ended(error) if !std::mem::replace(&mut carrier.end_reported, true) => {
+                let attempt = carrier.attempt;
+                self.reports.push(LaneReport::StreamEnded { tunnel, attempt, error });
+            }
+            SocketError::Passing(_) | SocketError::Ended(_) => {}
         }
     }
 
@@ -243,11 +262,11 @@ impl Lane {
     }
 
     /// Queues a message within the data channel for the next turn.
-    fn post_sealed(&mut self, tunnel: TunnelId, message: &[u8]) {
+    fn post_sealed(&mut self, tunnel: TunnelId, message: &[u8], now: Moment) {
         let Some(carrier) = self.carrier(tunnel) else { return };
         let mut frame = vec![0; Sealer::HEADROOM];
         frame.extend_from_slice(message);
-        match carrier.keys.sealer().seal(&mut frame) {
+        match carrier.keys.sealer(now).seal(&mut frame) {
             Ok(()) => self.post(tunnel, frame),
             Err(_) => self.key_worn(tunnel),
         }
@@ -257,7 +276,8 @@ impl Lane {
     pub(crate) fn key_worn(&mut self, tunnel: TunnelId) {
         let Some(carrier) = self.carrier(tunnel) else { return };
         if !std::mem::replace(&mut carrier.worn_reported, true) {
-            self.reports.push(LaneReport::KeyWorn { tunnel });
+            let attempt = carrier.attempt;
+            self.reports.push(LaneReport::KeyWorn { tunnel, attempt });
         }
     }
 
@@ -270,7 +290,7 @@ impl Lane {
     /// Sends one datagram of the connection itself. It is no packet of anyone: when it is lost, it is sent again.
     fn send_single(&mut self, io: &mut impl LaneIo, tunnel: TunnelId, datagram: &[u8], now: Moment) {
         if let Err(error) = io.send(tunnel, &Train::single(datagram)) {
-            return self.socket_failed(tunnel, error.kind(), now);
+            return self.socket_failed(tunnel, error, now);
         }
         if let Some(carrier) = self.carrier(tunnel) {
             carrier.keepalive.sent(now);
@@ -315,7 +335,7 @@ impl Lane {
         carrier.keepalive.sent(now);
         let mut frame = [0; Sealer::HEADROOM + PING.len()];
         frame[Sealer::HEADROOM..].copy_from_slice(&PING);
-        match carrier.keys.sealer().seal(&mut frame) {
+        match carrier.keys.sealer(now).seal(&mut frame) {
             Ok(()) => self.send_single(io, tunnel, &frame, now),
             Err(_) => self.key_worn(tunnel),
         }

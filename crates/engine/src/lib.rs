@@ -1,6 +1,7 @@
 //! Many tunnels at once: dialling, reconnects, leases, lanes and the data path, status. All that decides is a value
 //! without I/O ([`Tunnel`], [`Fleet`], `Lane`); tokio, threads and sockets are in [`driver`].
 
+pub mod attempt; // one try to reach a server
 mod backoff; // when to try again
 pub mod bootstrap; // names of remotes
 pub mod config; // what the engine is told to run
@@ -13,6 +14,7 @@ mod remotes; // which address is dialled next
 pub mod status; // `status --json` as values
 pub mod tunnel; // one tunnel kept alive
 
+pub use attempt::Attempt;
 pub use config::{EngineConfig, TunnelConfig};
 pub use driver::{Command, EngineError, Progress, run};
 pub use fleet::{Fleet, FleetError, Request};

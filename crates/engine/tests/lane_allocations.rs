@@ -6,10 +6,9 @@ mod lane_support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::io;
 
 use lane_support::*;
-use mrvpn_engine::lane::{LaneIo, ReceiveBatch, Train};
+use mrvpn_engine::lane::{LaneIo, ReceiveBatch, SocketError, Train};
 use mrvpn_netplan::{Queue, QueueCapabilities, QueueError};
 use mrvpn_router::{Offload, TunnelId};
 
@@ -79,7 +78,7 @@ impl LaneIo for Loop {
         true
     }
 
-    fn receive(&mut self, _: TunnelId, into: &mut ReceiveBatch) -> io::Result<usize> {
+    fn receive(&mut self, _: TunnelId, into: &mut ReceiveBatch) -> Result<usize, SocketError> {
         while let Some(datagram) = self.datagrams.get(self.next)
             && into.push(datagram)
         {
@@ -88,7 +87,7 @@ impl LaneIo for Loop {
         Ok(into.count())
     }
 
-    fn send(&mut self, _: TunnelId, _: &Train<'_>) -> io::Result<()> {
+    fn send(&mut self, _: TunnelId, _: &Train<'_>) -> Result<(), SocketError> {
         Ok(())
     }
 }

@@ -87,7 +87,7 @@ fn a_server_that_leaves_is_reported_once() {
     world.arrive_sealed(UK, &OCC_EXIT);
     world.arrive_sealed(UK, &OCC_EXIT);
     world.run(at(0.0));
-    assert_eq!(world.reports(), [LaneReport::PeerExit { tunnel: UK }]);
+    assert_eq!(world.reports(), [LaneReport::PeerExit { tunnel: UK, attempt: SESSION }]);
 }
 
 // proves: T-80, T-45

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use lane_support::*;
 use mrvpn_engine::lane::limits::{HOLD_PACKETS, OUTBOX};
-use mrvpn_engine::lane::{LaneCommand, LaneReport};
+use mrvpn_engine::lane::{Carried, LaneCommand, LaneReport, SocketError};
 use mrvpn_proto::wrapping::Side;
-use mrvpn_proto::{KeyId, OCC_EXIT, PING};
+use mrvpn_proto::{DataKeys, KeyId, OCC_EXIT, PING};
 use mrvpn_router::{DropReason, Offload, TunnelState};
 
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -140,6 +140,58 @@ fn new_keys_seal_at_once_and_the_old_ones_open_until_they_are_retired() {
     assert_eq!(world.drops(UK, DropReason::UnknownKey), 1, "the old key is gone");
 }
 
+// proves: F-27
+#[test]
+fn the_old_key_seals_until_the_moment_of_the_new_one_or_until_the_server_uses_it() {
+    for server_is_first in [false, true] {
+        let mut world = World::up(ALL);
+        let new = DataKeys { seal_after: at(30.0), ..keys(UK, Side::Client, 1) };
+        world.lane.handle(LaneCommand::Install { tunnel: UK, keys: Box::new(new) }, at(0.0));
+        world.read(question(0), Offload::NONE);
+        world.run(at(1.0));
+        assert_eq!(world.at_server(UK).len(), 1, "the old key seals");
+        world.servers[0].keys = keys(UK, Side::Server, 1);
+        if server_is_first {
+            world.arrive_sealed(UK, &PING);
+            world.run(at(2.0));
+        }
+        let when = if server_is_first { at(2.0) } else { at(30.0) };
+        world.read(question(1), Offload::NONE);
+        world.run(when);
+        assert_eq!(world.at_server(UK).len(), 1, "the new key seals");
+    }
+}
+
+// proves: T-02
+#[test]
+fn a_forged_packet_of_the_new_key_changes_nothing() {
+    let mut world = World::up(ALL);
+    let new = DataKeys { seal_after: at(30.0), ..keys(UK, Side::Client, 1) };
+    world.lane.handle(LaneCommand::Install { tunnel: UK, keys: Box::new(new) }, at(0.0));
+    let mut other = Server { keys: keys(FR, Side::Server, 1) };
+    let forged = other.seal(&PING);
+    world.arrive(UK, forged);
+    world.read(question(0), Offload::NONE);
+    world.run(at(1.0));
+    assert_eq!(world.drops(UK, DropReason::Forged), 1);
+    assert_eq!(world.at_server(UK).len(), 1, "the old key seals as before");
+}
+
+#[test]
+fn what_a_tunnel_has_carried_grows_by_what_is_sealed_and_opened_also_over_sessions() {
+    let mut world = World::up(ALL);
+    world.read(question(0), Offload::NONE);
+    world.arrive_sealed(UK, &PING);
+    world.run(at(0.0));
+    let inner = question(0).len() + PING.len();
+    assert_eq!(world.counters.carried(UK), Carried { bytes: inner as u64, packets: 2 });
+    adopt(&mut world.lane, UK, None, at(1.0));
+    world.servers[0] = Server::new(UK);
+    world.arrive_sealed(UK, &PING);
+    world.run(at(1.0));
+    assert_eq!(world.counters.carried(UK).packets, 3);
+}
+
 #[test]
 fn a_released_tunnel_carries_nothing() {
     let mut world = World::up(ALL);
@@ -162,7 +214,7 @@ fn a_socket_that_refuses_everything_is_reported_twice_a_second_and_costs_the_oth
         ErrorKind::PermissionDenied,
     ] {
         let mut world = World::up(ALL);
-        world.io.send_error = Some(error);
+        world.io.send_error = Some(SocketError::Passing(error));
         let mut reports = Vec::new();
         for step in 0..100_u8 {
             let now = at(f64::from(step) / 100.0);
@@ -188,12 +240,72 @@ fn a_socket_that_refuses_everything_is_reported_twice_a_second_and_costs_the_oth
 fn an_error_at_receiving_is_reported_and_what_comes_later_is_received() {
     let mut world = World::up(ALL);
     world.arrive_sealed(UK, &PING);
-    world.io.receive_error = Some(ErrorKind::ConnectionRefused);
+    world.io.receive_error = Some(SocketError::Passing(ErrorKind::ConnectionRefused));
     assert!(!world.turn(at(0.0)).busy);
     assert_eq!(world.reports().len(), 1);
     world.io.receive_error = None;
     world.run(at(0.1));
     assert_eq!(world.counters.last_heard(UK), Some(at(0.1)));
+}
+
+// proves: T-06
+#[test]
+fn a_thousand_forged_errors_a_second_for_half_a_minute_cost_two_reports_a_second_and_no_packet() {
+    let mut world = World::up(ALL);
+    let mut reports = 0;
+    for step in 0..30_000_u32 {
+        let now = at(f64::from(step) / 1_000.0);
+        world.io.receive_error = Some(SocketError::Passing(ErrorKind::ConnectionRefused));
+        world.arrive(UK, Vec::new());
+        assert!(!world.turn(now).busy, "no spinning");
+        reports += world.reports().len();
+    }
+    assert!(reports <= 60, "{reports} reports in 30 s");
+    world.io.receive_error = None;
+    world.io.arrived.clear();
+    world.read(question(0), Offload::NONE);
+    world.arrive_sealed(UK, &PING);
+    world.run(at(30.0));
+    assert_eq!(world.at_server(UK).len(), 1);
+    assert_eq!(world.counters.last_heard(UK), Some(at(30.0)));
+}
+
+// proves: F-15
+#[test]
+fn a_socket_without_room_costs_the_packets_that_do_not_fit_and_goes_on_as_soon_as_there_is_room() {
+    for error in [ErrorKind::WouldBlock, ErrorKind::OutOfMemory, ErrorKind::Other] {
+        let mut world = World::up(ALL);
+        world.io.send_error = Some(SocketError::Passing(error));
+        for step in 0..50_u8 {
+            world.read(question(step), Offload::NONE);
+        }
+        while world.turn(at(0.0)).busy {}
+        assert_eq!(world.drops(UK, DropReason::SocketFull), 50);
+        world.io.send_error = None;
+        world.read(question(50), Offload::NONE);
+        world.run(at(0.1));
+        assert_eq!(world.at_server(UK).len(), 1);
+    }
+}
+
+#[test]
+fn the_end_of_a_stream_is_reported_once_and_costs_the_other_tunnel_nothing() {
+    let mut world = World::up(ALL);
+    world.io.send_error = Some(SocketError::Ended(ErrorKind::ConnectionReset));
+    for step in 0..3_u8 {
+        world.read(question(step), Offload::NONE);
+        world.run(at(f64::from(step)));
+    }
+    let error = ErrorKind::ConnectionReset;
+    assert_eq!(world.reports(), [LaneReport::StreamEnded { tunnel: UK, attempt: SESSION, error }]);
+    assert_eq!(world.drops(UK, DropReason::SocketFull), 3);
+    world.io.send_error = None;
+    adopt(&mut world.lane, UK, None, at(4.0));
+    world.servers[0] = Server::new(UK);
+    world.io.receive_error = Some(SocketError::Ended(ErrorKind::UnexpectedEof));
+    world.arrive(UK, vec![0]);
+    world.run(at(5.0));
+    assert_eq!(world.reports().len(), 1, "a new session has an end of its own");
 }
 
 #[test]

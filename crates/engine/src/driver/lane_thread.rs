@@ -2,13 +2,14 @@
 //! epoll for the TUN queue, the tunnels' sockets and messages, and decides nothing about a packet.
 
 mod outer_socket; // one tunnel's UDP socket with its offloads
+mod outer_stream; // one tunnel's TCP stream
 mod poller; // one epoll for all
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -21,9 +22,12 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc;
 
 use super::clock;
-use crate::lane::{Lane, LaneCommand, LaneIo, LaneReport, ReceiveBatch, Train, Turn};
+use crate::lane::{Lane, LaneCommand, LaneIo, LaneReport, ReceiveBatch, SocketError, Train, Turn};
 use outer_socket::OuterSocket;
+use outer_stream::OuterStream;
 use poller::Poller;
+
+pub(super) use outer_stream::HandedStream;
 
 /// Messages that wait for the lane. It never sleeps on one side while there is a message, so a full queue is short.
 const MESSAGES: usize = 1_024;
@@ -39,7 +43,16 @@ pub(super) struct LaneMessage {
     /// What the lane is told.
     pub(super) command: LaneCommand,
     /// The connected socket of a tunnel that is adopted.
-    pub(super) socket: Option<(TunnelId, UdpSocket)>,
+    pub(super) socket: Option<(TunnelId, HandedSocket)>,
+}
+
+/// A connected socket on its way to the lane.
+#[derive(Debug)]
+pub(super) enum HandedSocket {
+    /// UDP.
+    Datagrams(UdpSocket),
+    /// TCP, with what is on its way in it.
+    Stream(HandedStream),
 }
 
 enum Message {
@@ -207,40 +220,95 @@ impl Drop for LaneHandle {
 /// The queue and the sockets of one lane.
 struct SystemIo<Q> {
     queue: Q,
-    sockets: Vec<Option<OuterSocket>>,
+    sockets: Vec<Option<Outer>>,
     poller: Poller,
     offload: bool,
 }
 
+/// One tunnel's way to its server.
+enum Outer {
+    Datagrams(OuterSocket),
+    Stream(OuterStream),
+}
+
+impl Outer {
+    fn new(handed: HandedSocket, offload: bool) -> io::Result<Self> {
+        match handed {
+            HandedSocket::Datagrams(socket) => OuterSocket::new(socket, offload).map(Self::Datagrams),
+            HandedSocket::Stream(stream) => OuterStream::new(stream).map(Self::Stream),
+        }
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Datagrams(socket) => socket.as_fd(),
+            Self::Stream(stream) => stream.as_fd(),
+        }
+    }
+}
+
 impl<Q> SystemIo<Q> {
-    fn adopt(&mut self, tunnel: TunnelId, socket: UdpSocket) {
+    fn adopt(&mut self, tunnel: TunnelId, handed: HandedSocket) {
         self.release(tunnel);
-        let adopted = OuterSocket::new(socket, self.offload).and_then(|socket| {
-            self.poller.watch(tunnel, socket.as_fd())?;
-            Ok(socket)
+        let adopted = Outer::new(handed, self.offload).and_then(|outer| {
+            self.poller.watch(tunnel, outer.as_fd())?;
+            Ok(outer)
         });
         match adopted {
-            Ok(socket) => self.place(tunnel, socket),
+            Ok(outer) => self.place(tunnel, outer),
             Err(error) => tracing::error!(%tunnel, %error, "the tunnel's socket cannot be used"),
         }
     }
 
-    fn place(&mut self, tunnel: TunnelId, socket: OuterSocket) {
+    fn place(&mut self, tunnel: TunnelId, outer: Outer) {
+        if matches!(&outer, Outer::Stream(stream) if stream.has_unread()) {
+            self.poller.mark_ready(tunnel);
+        }
         if self.sockets.len() <= tunnel.index() {
             self.sockets.resize_with(tunnel.index() + 1, || None);
         }
-        self.sockets[tunnel.index()] = Some(socket);
+        self.sockets[tunnel.index()] = Some(outer);
     }
 
     fn release(&mut self, tunnel: TunnelId) {
-        if let Some(socket) = self.sockets.get_mut(tunnel.index()).and_then(Option::take) {
-            self.poller.forget(socket.as_fd());
+        if let Some(outer) = self.sockets.get_mut(tunnel.index()).and_then(Option::take) {
+            self.poller.forget(outer.as_fd());
         }
     }
 
-    fn socket(&mut self, tunnel: TunnelId) -> io::Result<&mut OuterSocket> {
-        let socket = self.sockets.get_mut(tunnel.index()).and_then(Option::as_mut);
-        socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    /// Works on a tunnel's socket. A stream that waits for room afterwards is watched for it; one that is over is not
+    /// watched any more, since it would be ready for ever.
+    fn with<T>(
+        &mut self,
+        tunnel: TunnelId,
+        work: impl FnOnce(&mut Outer) -> Result<T, SocketError>,
+    ) -> Result<T, SocketError> {
+        let outer = self.sockets.get_mut(tunnel.index()).and_then(Option::as_mut);
+        let Some(outer) = outer else { return Err(SocketError::Passing(ErrorKind::NotConnected)) };
+        let waited = matches!(outer, Outer::Stream(stream) if stream.wants_room());
+        let done = work(outer);
+        if matches!(done, Err(SocketError::Ended(_))) {
+            self.poller.forget(outer.as_fd());
+        } else if let Outer::Stream(stream) = outer
+            && stream.wants_room() != waited
+        {
+            // Where it cannot be watched, the next packet tries again.
+            let _ = self.poller.watch_room(tunnel, stream.as_fd(), stream.wants_room());
+        }
+        done
+    }
+
+    /// Sends on what waited for room. How a stream ended is told at its next read.
+    fn use_room(&mut self) {
+        while let Some(tunnel) = self.poller.take_writable() {
+            let flushed = self.with(tunnel, |outer| match outer {
+                Outer::Datagrams(_) => Ok(()),
+                Outer::Stream(stream) => stream.flush(),
+            });
+            if flushed.is_err() {
+                self.poller.mark_ready(tunnel);
+            }
+        }
     }
 }
 
@@ -252,14 +320,21 @@ impl<Q: Queue> LaneIo for SystemIo<Q> {
     }
 
     fn ready(&mut self, tunnels: &mut Vec<TunnelId>) -> bool {
+        self.use_room();
         self.poller.take_ready(tunnels)
     }
 
-    fn receive(&mut self, tunnel: TunnelId, into: &mut ReceiveBatch) -> io::Result<usize> {
-        self.socket(tunnel)?.receive(into)
+    fn receive(&mut self, tunnel: TunnelId, into: &mut ReceiveBatch) -> Result<usize, SocketError> {
+        self.with(tunnel, |outer| match outer {
+            Outer::Datagrams(socket) => Ok(socket.receive(into)?),
+            Outer::Stream(stream) => stream.receive(into),
+        })
     }
 
-    fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> io::Result<()> {
-        self.socket(tunnel)?.send(train)
+    fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> Result<(), SocketError> {
+        self.with(tunnel, |outer| match outer {
+            Outer::Datagrams(socket) => Ok(socket.send(train)?),
+            Outer::Stream(stream) => stream.send(train),
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpSocket;
 
 /// A non-blocking UDP socket that reaches only `remote`, past our own policy rules.
 ///
@@ -20,4 +21,15 @@ pub fn open(remote: SocketAddr, mark: u32) -> io::Result<UdpSocket> {
     socket.bind(&any.into())?;
     socket.connect(&remote.into())?;
     Ok(socket.into())
+}
+
+/// A TCP socket that is to be connected to `remote`, past our own policy rules, and sends at once what it is given.
+///
+/// # Errors
+/// No permission for the mark.
+pub fn stream(remote: SocketAddr, mark: u32) -> io::Result<TcpSocket> {
+    let socket = Socket::new(Domain::for_address(remote), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_mark(mark)?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(TcpSocket::from_std_stream(socket.into()))
 }

@@ -7,28 +7,60 @@ use std::time::Duration;
 use mrvpn_clock::Moment;
 use mrvpn_proto::DataKeys;
 
-use super::TunnelCounters;
+use super::counters::{Carried, TunnelCounters};
 use super::keepalive::Keepalive;
 use super::keys::Keys;
 use super::limits::ERROR_PAUSE;
+use crate::attempt::Attempt;
 
 /// One session being carried.
 #[derive(Debug)]
 pub(crate) struct Carrier {
+    /// Which session of the tunnel it is.
+    pub(crate) attempt: Attempt,
     pub(crate) keys: Keys,
     pub(crate) keepalive: Keepalive,
     pub(crate) counters: Arc<TunnelCounters>,
-    /// Whether it was said that the sealing key must be replaced.
+    /// What the tunnel has sealed and opened, in earlier sessions as well.
+    carried: Carried,
+    /// Whether it was said that the keys must be replaced.
     pub(crate) worn_reported: bool,
+    /// Whether it was said that the stream is over.
+    pub(crate) end_reported: bool,
     /// No socket error is reported before this moment.
     quiet_until: Moment,
 }
 
 impl Carrier {
-    pub(crate) fn new(keys: Box<DataKeys>, ping: Option<Duration>, counters: Arc<TunnelCounters>, now: Moment) -> Self {
+    pub(crate) fn new(
+        attempt: Attempt,
+        keys: Box<DataKeys>,
+        ping: Option<Duration>,
+        counters: Arc<TunnelCounters>,
+        now: Moment,
+    ) -> Self {
         counters.begin_session();
-        let keepalive = Keepalive::new(ping, now);
-        Self { keys: Keys::new(keys), keepalive, counters, worn_reported: false, quiet_until: now }
+        Self {
+            attempt,
+            keys: Keys::new(keys),
+            keepalive: Keepalive::new(ping, now),
+            carried: counters.carried(),
+            counters,
+            worn_reported: false,
+            end_reported: false,
+            quiet_until: now,
+        }
+    }
+
+    /// Counts packets that were sealed or opened: the session renews its keys by this.
+    pub(crate) const fn carry(&mut self, bytes: usize, packets: usize) {
+        self.carried.bytes = self.carried.bytes.wrapping_add(bytes as u64);
+        self.carried.packets = self.carried.packets.wrapping_add(packets as u64);
+    }
+
+    /// Shows what was carried to the control side.
+    pub(crate) fn publish(&self) {
+        self.counters.carry(self.carried);
     }
 
     /// Whether a socket error is to be reported now: at most one each [`ERROR_PAUSE`].

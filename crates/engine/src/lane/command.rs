@@ -8,6 +8,8 @@ use std::time::Duration;
 use mrvpn_proto::{DataKeys, KeyId};
 use mrvpn_router::{Policy, TunnelId};
 
+use crate::attempt::Attempt;
+
 /// What a lane is told.
 #[derive(Debug)]
 pub enum LaneCommand {
@@ -17,19 +19,21 @@ pub enum LaneCommand {
     Adopt {
         /// Whose.
         tunnel: TunnelId,
+        /// Which session: reports about it name it.
+        attempt: Attempt,
         /// The session's first keys.
         keys: Box<DataKeys>,
         /// Send a ping when nothing was sent for so long (`ping`); `None` never.
         ping: Option<Duration>,
     },
-    /// Seal with these keys from now on; the ones before still open.
+    /// Open with these keys from now on, and seal with them from their moment on; the ones before still open.
     Install {
         /// Whose.
         tunnel: TunnelId,
         /// The new keys.
         keys: Box<DataKeys>,
     },
-    /// Forget the older keys of this id.
+    /// Forget the keys of this id, unless they are the only ones.
     Retire {
         /// Whose.
         tunnel: TunnelId,
@@ -40,7 +44,7 @@ pub enum LaneCommand {
     Control {
         /// Whose.
         tunnel: TunnelId,
-        /// The whole UDP payload.
+        /// The whole packet, without the length that goes before it in a stream.
         datagram: Vec<u8>,
     },
     /// Tell the server, within the data channel, that this client leaves (OpenVPN `occ.c`).
@@ -62,18 +66,31 @@ pub enum LaneReport {
     Control {
         /// Whose.
         tunnel: TunnelId,
-        /// The whole UDP payload.
+        /// The whole packet, without the length that goes before it in a stream.
         datagram: Vec<u8>,
     },
     /// The server said within the data channel that it leaves.
     PeerExit {
         /// Whose.
         tunnel: TunnelId,
+        /// Which session.
+        attempt: Attempt,
     },
-    /// The packet ids of the sealing key run out: the session must end or make new keys.
+    /// The keys are nearly used up: the session must make new ones.
     KeyWorn {
         /// Whose.
         tunnel: TunnelId,
+        /// Which session.
+        attempt: Attempt,
+    },
+    /// The TCP stream is over, by the server's wish or by a fault on the way.
+    StreamEnded {
+        /// Whose.
+        tunnel: TunnelId,
+        /// Which session.
+        attempt: Attempt,
+        /// How.
+        error: io::ErrorKind,
     },
     /// The tunnel's socket fails; at most twice a second.
     SocketError {

@@ -15,11 +15,22 @@ pub struct Counters {
     unassigned: Drops,
 }
 
+/// What a tunnel has sealed and opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Bytes inside, pings and packets that were then not forwarded included.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+}
+
 /// Counters of one tunnel.
 #[derive(Debug, Default)]
 pub(crate) struct TunnelCounters {
     rx_bytes: AtomicU64,
     tx_bytes: AtomicU64,
+    carried_bytes: AtomicU64,
+    carried_packets: AtomicU64,
     /// Nanoseconds of the moment; 0 is never.
     last_heard: AtomicU64,
     drops: Drops,
@@ -90,6 +101,13 @@ impl Counters {
         self.read(tunnel, |counters| counters.tx_bytes.load(Ordering::Relaxed))
     }
 
+    /// What the tunnel has sealed and opened in all its sessions, both directions together.
+    #[must_use]
+    pub fn carried(&self, tunnel: TunnelId) -> Carried {
+        let tunnels = self.tunnels.read().unwrap_or_else(PoisonError::into_inner);
+        tunnels.get(tunnel.index()).map(|counters| counters.carried()).unwrap_or_default()
+    }
+
     /// When the last authentic data packet of the tunnel's present session came; `None` before the first.
     #[must_use]
     pub fn last_heard(&self, tunnel: TunnelId) -> Option<Moment> {
@@ -141,6 +159,20 @@ impl TunnelCounters {
     /// A new session: nothing of it has been heard yet.
     pub(crate) fn begin_session(&self) {
         self.last_heard.store(0, Ordering::Relaxed);
+    }
+
+    /// What the tunnel has carried by now.
+    pub(crate) fn carried(&self) -> Carried {
+        Carried {
+            bytes: self.carried_bytes.load(Ordering::Relaxed),
+            packets: self.carried_packets.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Shows what the tunnel has carried by now.
+    pub(crate) fn carry(&self, carried: Carried) {
+        self.carried_bytes.store(carried.bytes, Ordering::Relaxed);
+        self.carried_packets.store(carried.packets, Ordering::Relaxed);
     }
 
     pub(crate) fn received(&self, bytes: usize) {

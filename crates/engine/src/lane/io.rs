@@ -20,16 +20,32 @@ pub trait LaneIo {
     /// wrong yes costs a call, a wrong no a delay.
     fn ready(&mut self, tunnels: &mut Vec<TunnelId>) -> bool;
 
-    /// Receives what has come from the tunnel's server into the slots of `into`; returns how many are filled, 0 when
-    /// nothing has come.
+    /// Receives what has come from the tunnel's server: datagrams into the slots of `into`, or a stream's packets into
+    /// its space. Returns how many there are, 0 when nothing has come.
     ///
     /// # Errors
     /// The socket's own error; what came before it is still to come.
-    fn receive(&mut self, tunnel: TunnelId, into: &mut ReceiveBatch) -> io::Result<usize>;
+    fn receive(&mut self, tunnel: TunnelId, into: &mut ReceiveBatch) -> Result<usize, SocketError>;
 
     /// Sends a train to the tunnel's server.
     ///
     /// # Errors
     /// The socket's own error; none of the train, or only its beginning, was sent.
-    fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> io::Result<()>;
+    fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> Result<(), SocketError>;
+}
+
+/// What a socket says when it does not do what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketError {
+    /// A datagram socket had an error: a hint, which anyone on the way can forge, and no end of anything. A stream that
+    /// takes no more for now says [`io::ErrorKind::WouldBlock`].
+    Passing(io::ErrorKind),
+    /// The stream is over; so is all that it carried.
+    Ended(io::ErrorKind),
+}
+
+impl From<io::Error> for SocketError {
+    fn from(error: io::Error) -> Self {
+        Self::Passing(error.kind())
+    }
 }

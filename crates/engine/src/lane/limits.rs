@@ -16,12 +16,22 @@ pub const RECEIVE_SLOTS_JOINED: usize = 4;
 /// Room for one received datagram or run, in bytes: the largest UDP payload, rounded up to 64 KiB.
 pub const RECEIVE_BYTES: usize = 65_536;
 
+/// Bytes of a TCP stream that are read with one call: enough for 180 full packets, little enough for the cache.
+pub const STREAM_READ: usize = 256 * 1024;
+/// Bytes that wait in the lane for a TCP stream that takes no more; what comes then is dropped. Together with what the
+/// kernel holds unsent it is the queue of the tunnel, so more would be delay alone.
+pub const STREAM_QUEUE: usize = 256 * 1024;
+/// Bytes that the kernel holds unsent for a TCP stream (`TCP_NOTSENT_LOWAT`): what it takes to be never idle.
+pub const STREAM_UNSENT: u32 = 128 * 1024;
+
 /// Room for one packet read from the TUN, in bytes.
 pub const READ_BYTES: usize = 65_536;
 /// Reads from the TUN in one turn.
 pub const TURN_READS: usize = 64;
 /// Bytes read from the TUN in one turn.
 pub const TURN_READ_BYTES: usize = 256 * 1024;
+/// Connections of an ended lease that are reset in one turn.
+pub const TURN_RESETS: usize = 256;
 /// Receive calls for one tunnel in one turn.
 pub const TURN_RECEIVES: usize = 4;
 

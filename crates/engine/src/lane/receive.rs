@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use super::limits::{RECEIVE_BYTES, RECEIVE_SLOTS, RECEIVE_SLOTS_JOINED};
+use mrvpn_proto::limits::STREAM_PACKET;
+
+use super::limits::{RECEIVE_BYTES, RECEIVE_SLOTS, RECEIVE_SLOTS_JOINED, STREAM_READ};
 
 /// Bytes from one slot to the next. Not a power of two: short datagrams at the beginning of each slot would else all
 /// fall into the same lines of the cache.
@@ -16,6 +18,8 @@ pub struct ReceiveBatch {
     runs: Vec<Run>,
     /// Whether the kernel joined datagrams at the last call.
     joined: bool,
+    /// Whether a stream has filled its whole space.
+    space_full: bool,
 }
 
 /// One filled slot: a datagram, or several of equal length that the kernel joined (the last may be shorter).
@@ -40,7 +44,7 @@ impl Run {
 impl ReceiveBatch {
     pub(crate) fn new() -> Self {
         let storage = vec![0; PITCH * RECEIVE_SLOTS].into_boxed_slice();
-        Self { storage, runs: Vec::with_capacity(RECEIVE_SLOTS), joined: false }
+        Self { storage, runs: Vec::with_capacity(RECEIVE_SLOTS), joined: false, space_full: false }
     }
 
     /// The slots to be filled, in order, each [`RECEIVE_BYTES`] long.
@@ -62,6 +66,28 @@ impl ReceiveBatch {
         self.runs.push(Run { start, length, stride: if stride == 0 { length.max(1) } else { stride } });
     }
 
+    /// Room of [`STREAM_READ`] bytes and one packet for the bytes of a stream, instead of slots. Its packets are then
+    /// told by [`Self::packet`].
+    pub fn space(&mut self) -> &mut [u8] {
+        self.storage.get_mut(..STREAM_READ + STREAM_PACKET).unwrap_or_default()
+    }
+
+    /// Says where in the space the next packet of the stream lies.
+    pub fn packet(&mut self, place: Range<usize>) {
+        self.runs.push(Run { start: place.start, length: place.len(), stride: place.len().max(1) });
+    }
+
+    /// Says that the stream may have more than what fitted into the space.
+    pub const fn has_more(&mut self) {
+        self.space_full = true;
+    }
+
+    /// Whether there was no room for more.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.space_full || self.runs.len() == self.offered()
+    }
+
     /// Copies one datagram into the next slot; `false` when all slots are filled. For an I/O that has its datagrams
     /// already.
     pub fn push(&mut self, datagram: &[u8]) -> bool {
@@ -78,6 +104,7 @@ impl ReceiveBatch {
             self.joined = self.runs.iter().any(|run| run.length > run.stride);
         }
         self.runs.clear();
+        self.space_full = false;
     }
 
     /// The storage and what it holds.
@@ -115,6 +142,22 @@ mod tests {
         let mut batch = ReceiveBatch::new();
         batch.filled(0, 0);
         assert_eq!(lengths(&mut batch), [0]);
+    }
+
+    #[test]
+    fn packets_of_a_stream_lie_where_they_were_read() {
+        let mut batch = ReceiveBatch::new();
+        batch.space()[..7].copy_from_slice(&[0, 2, 1, 2, 0, 1, 3]);
+        batch.packet(2..4);
+        batch.packet(6..7);
+        assert!(!batch.is_full());
+        batch.has_more();
+        assert!(batch.is_full());
+        let (storage, runs) = batch.contents();
+        let packets: Vec<&[u8]> = runs.iter().flat_map(|run| run.datagrams()).map(|range| &storage[range]).collect();
+        assert_eq!(packets, [&[1, 2][..], &[3]]);
+        batch.clear();
+        assert!(!batch.is_full());
     }
 
     #[test]

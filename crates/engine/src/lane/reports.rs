@@ -55,9 +55,11 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempt::Attempt;
 
     const UK: TunnelId = TunnelId::new(0);
     const FR: TunnelId = TunnelId::new(1);
+    const PEER_EXIT: LaneReport = LaneReport::PeerExit { tunnel: UK, attempt: Attempt::new(1) };
 
     #[test]
     fn a_flood_at_one_tunnel_leaves_room_for_another() {
@@ -74,9 +76,9 @@ mod tests {
     #[test]
     fn the_same_report_is_queued_once() {
         let mut reports = Reports::default();
-        reports.push(LaneReport::PeerExit { tunnel: UK });
-        reports.push(LaneReport::PeerExit { tunnel: UK });
-        assert_eq!(reports.poll(), Some(LaneReport::PeerExit { tunnel: UK }));
+        reports.push(PEER_EXIT);
+        reports.push(PEER_EXIT);
+        assert_eq!(reports.poll(), Some(PEER_EXIT));
         assert_eq!(reports.poll(), None);
     }
 }

@@ -4,13 +4,13 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "a test helper, of which each test file uses its own part")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_clock::Moment;
-use mrvpn_engine::lane::{Counters, Lane, LaneCommand, LaneIo, LaneReport, ReceiveBatch, Train, Turn};
+use mrvpn_engine::Attempt;
+use mrvpn_engine::lane::{Counters, Lane, LaneCommand, LaneIo, LaneReport, ReceiveBatch, SocketError, Train, Turn};
 use mrvpn_netplan::{Queue, QueueCapabilities, QueueError};
 use mrvpn_profile::Cipher;
 use mrvpn_proto::key_block::KeyBlock;
@@ -26,6 +26,8 @@ use mrvpn_router::{
 pub(crate) const UK: TunnelId = TunnelId::new(0);
 /// The second tunnel: claims 198.51.100.0/24, inner address 10.101.0.2.
 pub(crate) const FR: TunnelId = TunnelId::new(1);
+/// The session of each tunnel.
+pub(crate) const SESSION: Attempt = Attempt::new(1);
 /// Largest inner packet of both.
 pub(crate) const LIMIT: u16 = 1_448;
 /// The anchor, from which programs speak.
@@ -56,6 +58,8 @@ pub(crate) fn policy(states: [TunnelState; 2]) -> Arc<Policy> {
         lease: LeaseId::new(u32::from(tunnel.number()) + 1),
         inner_v4: Some(inner(tunnel)),
         inner_v6: None,
+        presented_v4: None,
+        presented_v6: None,
         limit: LIMIT,
     };
     Arc::new(Policy::new(PolicyInput {
@@ -67,9 +71,11 @@ pub(crate) fn policy(states: [TunnelState; 2]) -> Arc<Policy> {
         sources: [(IpAddr::V4(inner(UK)), UK), (IpAddr::V4(inner(FR)), FR)].into(),
         own: OwnAddresses {
             anchor_v4: ANCHOR,
+            anchor_v6: Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 1),
             engine_v4: Ipv4Addr::new(198, 18, 0, 254),
             engine_v6: Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 0xfe),
         },
+        accept: Vec::new(),
         tunnels: vec![view(UK, states[0]), view(FR, states[1])],
     }))
 }
@@ -147,8 +153,8 @@ pub(crate) struct HandIo {
     pub(crate) arrived: BTreeMap<TunnelId, VecDeque<Vec<u8>>>,
     /// The datagrams of each train, by tunnel, in order.
     pub(crate) sent: Vec<(TunnelId, Vec<Vec<u8>>)>,
-    pub(crate) send_error: Option<io::ErrorKind>,
-    pub(crate) receive_error: Option<io::ErrorKind>,
+    pub(crate) send_error: Option<SocketError>,
+    pub(crate) receive_error: Option<SocketError>,
 }
 
 impl LaneIo for HandIo {
@@ -163,9 +169,9 @@ impl LaneIo for HandIo {
         !self.queue.to_read.is_empty() || self.queue.gone
     }
 
-    fn receive(&mut self, tunnel: TunnelId, into: &mut ReceiveBatch) -> io::Result<usize> {
+    fn receive(&mut self, tunnel: TunnelId, into: &mut ReceiveBatch) -> Result<usize, SocketError> {
         if let Some(error) = self.receive_error {
-            return Err(error.into());
+            return Err(error);
         }
         let Some(arrived) = self.arrived.get_mut(&tunnel) else { return Ok(0) };
         while let Some(datagram) = arrived.front()
@@ -176,9 +182,9 @@ impl LaneIo for HandIo {
         Ok(into.count())
     }
 
-    fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> io::Result<()> {
+    fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> Result<(), SocketError> {
         if let Some(error) = self.send_error {
-            return Err(error.into());
+            return Err(error);
         }
         self.sent.push((tunnel, train.datagrams().map(<[u8]>::to_vec).collect()));
         Ok(())
@@ -273,7 +279,7 @@ impl World {
 
 pub(crate) fn adopt(lane: &mut Lane, tunnel: TunnelId, ping: Option<Duration>, now: Moment) {
     let keys = Box::new(keys(tunnel, Side::Client, 0));
-    lane.handle(LaneCommand::Adopt { tunnel, keys, ping }, now);
+    lane.handle(LaneCommand::Adopt { tunnel, attempt: SESSION, keys, ping }, now);
 }
 
 /// TCP flags.

@@ -25,6 +25,7 @@ pub(super) struct Poller {
     queue: bool,
     message: bool,
     tunnels: Vec<TunnelId>,
+    writable: Vec<TunnelId>,
 }
 
 impl Poller {
@@ -32,13 +33,25 @@ impl Poller {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, queue, EventData::new_u64(QUEUE), EventFlags::IN)?;
         epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN)?;
-        Ok(Self { epoll, wake, queue: false, message: false, tunnels: Vec::new() })
+        Ok(Self { epoll, wake, queue: false, message: false, tunnels: Vec::new(), writable: Vec::new() })
     }
 
     /// Watches a tunnel's socket.
     pub(super) fn watch(&self, tunnel: TunnelId, socket: BorrowedFd<'_>) -> io::Result<()> {
         epoll::add(&self.epoll, socket, EventData::new_u64(u64::from(tunnel.number())), EventFlags::IN)?;
         Ok(())
+    }
+
+    /// Watches a tunnel's stream, which is watched already, also for room to send, or no more so.
+    pub(super) fn watch_room(&self, tunnel: TunnelId, socket: BorrowedFd<'_>, wanted: bool) -> io::Result<()> {
+        let flags = if wanted { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+        epoll::modify(&self.epoll, socket, EventData::new_u64(u64::from(tunnel.number())), flags)?;
+        Ok(())
+    }
+
+    /// Says that a tunnel has something, though its socket may not say so again.
+    pub(super) fn mark_ready(&mut self, tunnel: TunnelId) {
+        self.tunnels.push(tunnel);
     }
 
     /// Watches a descriptor no more. Closing alone is not enough: a twin of it may still be open elsewhere.
@@ -51,13 +64,20 @@ impl Poller {
     pub(super) fn wait(&mut self, timeout: Option<Duration>) {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
+        // A tunnel that was marked is ready already.
+        let timeout = if self.tunnels.is_empty() { timeout } else { Some(Timespec { tv_sec: 0, tv_nsec: 0 }) };
         // A signal ends the wait early: the turn finds nothing, and the next wait follows.
         let Ok((events, _)) = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) else { return };
         for event in events {
             match event.data.u64() {
                 QUEUE => self.queue = true,
                 WAKE => self.message = true,
-                number => self.tunnels.extend(u16::try_from(number).ok().map(TunnelId::new)),
+                number => {
+                    let tunnel = u16::try_from(number).ok().map(TunnelId::new);
+                    let flags = event.flags;
+                    self.writable.extend(tunnel.filter(|_| flags.contains(EventFlags::OUT)));
+                    self.tunnels.extend(tunnel.filter(|_| flags != EventFlags::OUT));
+                }
             }
         }
     }
@@ -74,6 +94,11 @@ impl Poller {
     /// Whether the queue or a socket may be ready.
     pub(super) const fn has_ready(&self) -> bool {
         self.queue || !self.tunnels.is_empty()
+    }
+
+    /// A tunnel whose stream has room again; forgets it.
+    pub(super) fn take_writable(&mut self) -> Option<TunnelId> {
+        self.writable.pop()
     }
 
     /// Adds the tunnels that may be ready, and says whether the queue may be; forgets both.

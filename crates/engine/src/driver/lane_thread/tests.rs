@@ -1,6 +1,7 @@
 //! The thread with a real epoll and real sockets on loopback; a pair of Unix sockets stands for the TUN.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
 use std::time::Instant;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use mrvpn_netplan::QueueError;
 use mrvpn_profile::Cipher;
 use mrvpn_proto::key_block::KeyBlock;
+use mrvpn_proto::stream::frame_length;
 use mrvpn_proto::wrapping::Side;
 use mrvpn_proto::{DataKeys, Inner, KeyId, PING, PeerId};
 use mrvpn_router::packet::checksum::{Sum, pseudo_v4};
@@ -17,8 +19,10 @@ use mrvpn_router::{
 };
 
 use super::*;
+use crate::attempt::Attempt;
 
 const UK: TunnelId = TunnelId::new(0);
+const SESSION: Attempt = Attempt::new(1);
 const ANCHOR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const INNER: Ipv4Addr = Ipv4Addr::new(10, 100, 0, 2);
 const REMOTE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
@@ -37,7 +41,7 @@ impl Queue for SocketQueue {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, Offload)>, QueueError> {
         match self.0.recv(buffer) {
             Ok(length) => Ok(Some((length, Offload::NONE))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -72,8 +76,8 @@ fn start(capabilities: QueueCapabilities) -> Running {
     let (sender, reports) = mpsc::channel(8);
     let lane = Lane::new([1; 32], policy(), Attachment::Rules);
     let handle = LaneThread::spawn(lane, SocketQueue(tun, capabilities), sender).unwrap();
-    let command = LaneCommand::Adopt { tunnel: UK, keys: Box::new(keys(Side::Client)), ping: None };
-    handle.send(LaneMessage { command, socket: Some((UK, client)) });
+    let command = LaneCommand::Adopt { tunnel: UK, attempt: SESSION, keys: Box::new(keys(Side::Client)), ping: None };
+    handle.send(LaneMessage { command, socket: Some((UK, HandedSocket::Datagrams(client))) });
     Running { handle, host, server, keys: keys(Side::Server), reports }
 }
 
@@ -84,6 +88,8 @@ fn policy() -> Arc<Policy> {
         lease: LeaseId::new(1),
         inner_v4: Some(INNER),
         inner_v6: None,
+        presented_v4: None,
+        presented_v6: None,
         limit: 1_448,
     };
     Arc::new(Policy::new(PolicyInput {
@@ -95,9 +101,11 @@ fn policy() -> Arc<Policy> {
         sources: [(INNER.into(), UK)].into(),
         own: OwnAddresses {
             anchor_v4: ANCHOR,
+            anchor_v6: std::net::Ipv6Addr::LOCALHOST,
             engine_v4: Ipv4Addr::new(198, 18, 0, 254),
             engine_v6: std::net::Ipv6Addr::LOCALHOST,
         },
+        accept: Vec::new(),
         tunnels: vec![view],
     }))
 }
@@ -168,6 +176,136 @@ fn packets_pass_both_ways_with_and_without_offload() {
     }
 }
 
+/// A lane whose tunnel has a TCP stream; `unread` is handed over with it.
+fn start_stream(unread: Vec<u8>) -> (Running, TcpStream) {
+    let mut running = start(QueueCapabilities { checksum: true, tso: true, uso: true });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    running.keys = keys(Side::Server);
+    let command = LaneCommand::Adopt { tunnel: UK, attempt: SESSION, keys: Box::new(keys(Side::Client)), ping: None };
+    let handed = HandedStream { stream, unread, unsent: Vec::new() };
+    running.handle.send(LaneMessage { command, socket: Some((UK, HandedSocket::Stream(handed))) });
+    (running, server)
+}
+
+fn framed(packet: &[u8]) -> Vec<u8> {
+    [&frame_length(packet).unwrap()[..], packet].concat()
+}
+
+impl Running {
+    fn sealed(&mut self, packet: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0; mrvpn_proto::Sealer::HEADROOM];
+        frame.extend_from_slice(packet);
+        self.keys.sealer.seal(&mut frame).unwrap();
+        framed(&frame)
+    }
+
+    fn read_framed(&mut self, server: &mut TcpStream) -> Vec<u8> {
+        let mut length = [0; 2];
+        server.read_exact(&mut length).unwrap();
+        let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+        server.read_exact(&mut packet).unwrap();
+        self.keys.opener.open(&mut packet, clock::now()).unwrap().to_vec()
+    }
+}
+
+#[test]
+fn packets_pass_both_ways_in_a_stream_however_it_is_cut() {
+    let (mut running, mut server) = start_stream(Vec::new());
+    for number in 0..50 {
+        running.host.send(&udp((ANCHOR, 5_000), (REMOTE, 53), number)).unwrap();
+        assert_eq!(running.read_framed(&mut server), udp((INNER, 5_000), (REMOTE, 53), number));
+    }
+    let stream: Vec<u8> =
+        (0..50).flat_map(|number| running.sealed(&udp((REMOTE, 53), (INNER, 5_000), number))).collect();
+    for (place, piece) in stream.chunks(37).enumerate() {
+        server.write_all(piece).unwrap();
+        if place % 7 == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    for number in 0..50 {
+        assert_eq!(running.at_host(), udp((REMOTE, 53), (ANCHOR, 5_000), number));
+    }
+    running.handle.stop();
+}
+
+#[test]
+fn what_was_read_before_the_lane_had_the_stream_is_not_lost() {
+    let mut early = start(QueueCapabilities::default());
+    early.keys = keys(Side::Server);
+    let first = early.sealed(&[&PING[..], &[]].concat());
+    let control = framed(&[0x28, 9, 9]);
+    let unread = [&first[..], &control[..], &framed(&[0x28, 1, 2])[..3]].concat();
+    let (mut running, mut server) = start_stream(unread);
+    assert_eq!(running.report(), LaneReport::Control { tunnel: UK, datagram: vec![0x28, 9, 9] });
+    server.write_all(&framed(&[0x28, 1, 2])[3..]).unwrap();
+    assert_eq!(running.report(), LaneReport::Control { tunnel: UK, datagram: vec![0x28, 1, 2] });
+}
+
+#[test]
+fn the_end_of_a_stream_is_reported_once_and_costs_no_processor() {
+    let (mut running, server) = start_stream(Vec::new());
+    drop(server);
+    let ended = LaneReport::StreamEnded { tunnel: UK, attempt: SESSION, error: ErrorKind::UnexpectedEof };
+    assert_eq!(running.report(), ended);
+    for number in 0..20 {
+        running.host.send(&udp((ANCHOR, 5_000), (REMOTE, 53), number)).unwrap();
+    }
+    thread::sleep(Duration::from_millis(100));
+    assert!(running.reports.try_recv().is_err(), "it was said already");
+}
+
+#[test]
+fn a_stream_that_holds_no_packets_is_over() {
+    let (mut running, mut server) = start_stream(Vec::new());
+    server.write_all(b"\x00\x00 this is no packet").unwrap();
+    let ended = LaneReport::StreamEnded { tunnel: UK, attempt: SESSION, error: ErrorKind::InvalidData };
+    assert_eq!(running.report(), ended);
+}
+
+// proves: F-15
+#[test]
+fn a_stream_that_takes_nothing_for_a_while_loses_whole_packets_and_goes_on_in_order() {
+    let (mut running, mut server) = start_stream(Vec::new());
+    let payload = vec![7; 1_300];
+    let long = |number: u32| {
+        let mut packet = udp((ANCHOR, 5_000), (REMOTE, 53), 0);
+        packet.truncate(28);
+        packet.extend_from_slice(&number.to_be_bytes());
+        packet.extend_from_slice(&payload);
+        let length = u16::try_from(packet.len()).unwrap();
+        packet[2..4].copy_from_slice(&length.to_be_bytes());
+        packet[24..26].copy_from_slice(&(length - 20).to_be_bytes());
+        packet[26..28].copy_from_slice(&[0, 0]);
+        packet[10..12].copy_from_slice(&[0, 0]);
+        let checksum = Sum::of(&packet[..20]).checksum();
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        packet
+    };
+    let count = 20_000_u32;
+    for number in 0..count {
+        running.host.send(&long(number)).unwrap();
+    }
+    let mut seen = Vec::new();
+    server.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut framer = mrvpn_proto::stream::Framer::new(1 << 20);
+    while let Ok(length) = server.read(framer.spare()) {
+        framer.filled(length);
+        while let Some(place) = framer.next_packet().unwrap() {
+            let packet = running.keys.opener.open(framer.packet(place), clock::now()).unwrap();
+            seen.push(u32::from_be_bytes([packet[28], packet[29], packet[30], packet[31]]));
+        }
+    }
+    assert!(seen.is_sorted(), "order is kept");
+    assert!(seen.len() > 100 && seen.len() < count as usize, "{} of {count} had room", seen.len());
+    running.host.send(&udp((ANCHOR, 5_000), (REMOTE, 53), 1)).unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(running.read_framed(&mut server), udp((INNER, 5_000), (REMOTE, 53), 1));
+}
+
 #[test]
 fn a_control_datagram_becomes_a_report_and_the_session_s_datagram_leaves() {
     let mut running = start(QueueCapabilities::default());
@@ -201,7 +339,7 @@ fn a_server_that_is_gone_is_reported_twice_a_second_at_most() {
         sent = sent.wrapping_add(1);
         thread::sleep(Duration::from_millis(2));
     }
-    assert!(matches!(running.report(), LaneReport::SocketError { error: io::ErrorKind::ConnectionRefused, .. }));
+    assert!(matches!(running.report(), LaneReport::SocketError { error: ErrorKind::ConnectionRefused, .. }));
     thread::sleep(Duration::from_millis(20));
     let mut reports = 1;
     while running.reports.try_recv().is_ok() {
@@ -220,8 +358,12 @@ fn a_lane_that_is_stopped_has_closed_its_queue() {
 #[test]
 fn a_ping_leaves_in_time() {
     let mut running = start(QueueCapabilities::default());
-    let command =
-        LaneCommand::Adopt { tunnel: UK, keys: Box::new(keys(Side::Client)), ping: Some(Duration::from_millis(50)) };
+    let command = LaneCommand::Adopt {
+        tunnel: UK,
+        attempt: SESSION,
+        keys: Box::new(keys(Side::Client)),
+        ping: Some(Duration::from_millis(50)),
+    };
     running.handle.send(LaneMessage { command, socket: None });
     assert_eq!(running.at_server(), PING);
 }
