@@ -37,8 +37,6 @@ drop_reasons! {
     Unclaimed = "unclaimed",
     /// The tunnel has no address of this family.
     NoAddress = "no-address",
-    /// IPv6, which is not carried yet.
-    Ipv6 = "ipv6",
     /// A message that cannot be translated: ICMP other than echo and errors.
     Protocol = "protocol",
     /// A later fragment whose first did not come, or one that overlaps another.

@@ -1,4 +1,4 @@
-//! Joins what a server sent as single TCP segments into super-packets, so that the kernel takes a whole batch with one
+//! Joins what a server sent as single TCP segments, of either IP version, into super-packets, so that the kernel takes a whole batch with one
 //! write. Nothing is copied: a joined packet is the first segment, its header rewritten in place, followed by the
 //! payloads where they lie. The rules are those of the kernel's own receive offload (`net/ipv4/tcp_offload.c`): same
 //! flow, next sequence number, equal acknowledgement, window and options, and an end at PSH or a short segment; the
@@ -14,14 +14,18 @@ use std::ops::Range;
 use mrvpn_netplan::QueueCapabilities;
 use mrvpn_router::{Checksum, Offload, SegmentKind, Segmentation};
 
-use super::checksum::{fill_ipv4_header, pseudo_header, transport_is_right};
-use super::layout::{ACK, Layout, PSH, TCP, TCP_CHECKSUM, field16, field32, set_field16};
+use super::checksum::{pseudo_header, transport_is_right};
+use super::layout::{ACK, ICMPV6, Layout, PSH, TCP, UDP, field16, field32, set_field16};
 use super::limits::{JOINED_FLOWS, JOINED_SEGMENTS};
 
 /// Bytes of an IPv4 header without options: only such packets are joined.
-const IP_HEADER: usize = 20;
-/// The longest IPv4 packet.
+const IPV4_HEADER: usize = 20;
+/// Bytes of an IPv6 header without extensions: only such packets are joined.
+const IPV6_HEADER: usize = 40;
+/// The longest joined packet: that of IPv4.
 const LONGEST: usize = 65_535;
+/// Version, both addresses, both ports.
+type Key = [u8; 37];
 
 /// Takes packets to the interface.
 pub(crate) trait PacketWriter {
@@ -41,7 +45,7 @@ pub(crate) struct Coalescer {
 impl Coalescer {
     /// Joins nothing until it knows what the device takes.
     pub(crate) fn new() -> Self {
-        Self { flows: std::array::from_fn(|_| Joined::default()), started: 0, enabled: false }
+        Self { flows: std::array::from_fn(|_| Joined::new()), started: 0, enabled: false }
     }
 
     /// Joins only where the device takes TCP super-packets with partial checksums. Not while packets are open.
@@ -54,8 +58,8 @@ impl Coalescer {
         let bytes = storage.get(packet.clone()).unwrap_or_default();
         let segment = if self.enabled { Segment::of(bytes) } else { None };
         let Some(segment) = segment else {
-            if self.enabled && is_tcp(bytes) {
-                // A fragment or a packet with IP options: which flow it belongs to is not known here.
+            if self.enabled && may_be_tcp(bytes) {
+                // A fragment or a packet with more headers: which flow it belongs to is not known here.
                 self.flush(storage, writer);
             }
             return write_single(storage, packet, writer);
@@ -97,9 +101,12 @@ impl Coalescer {
     }
 }
 
-/// Whether this is TCP over IPv4 in any shape.
-fn is_tcp(packet: &[u8]) -> bool {
-    packet.first_chunk::<20>().is_some_and(|fixed| fixed[0] >> 4 == 4 && fixed[9] == TCP)
+/// Whether this may be TCP in any shape: over IPv6, extension headers are not walked.
+fn may_be_tcp(packet: &[u8]) -> bool {
+    packet.first_chunk::<20>().is_some_and(|fixed| match fixed[0] >> 4 {
+        4 => fixed[9] == TCP,
+        _ => ![UDP, ICMPV6].contains(&fixed[6]),
+    })
 }
 
 fn write_single(storage: &[u8], packet: Range<usize>, writer: &mut impl PacketWriter) {
@@ -112,7 +119,9 @@ fn write_single(storage: &[u8], packet: Range<usize>, writer: &mut impl PacketWr
 #[derive(Debug)]
 struct Segment {
     /// Both addresses and both ports, as they stand in the packet.
-    key: [u8; 12],
+    key: Key,
+    /// Bytes of the IP header.
+    ip: usize,
     headers: usize,
     payload: usize,
     sequence: u32,
@@ -120,15 +129,24 @@ struct Segment {
 }
 
 impl Segment {
-    /// `None` for anything but a whole TCP segment over IPv4 without IP options.
+    /// `None` for anything but a whole TCP segment without IP options or extension headers.
     fn of(packet: &[u8]) -> Option<Self> {
-        let layout = Layout::of(packet).filter(|layout| layout.protocol == TCP && layout.ip == IP_HEADER)?;
+        let fits =
+            |layout: &Layout| layout.protocol == TCP && layout.ip == if layout.six { IPV6_HEADER } else { IPV4_HEADER };
+        let layout = Layout::of(packet).filter(fits)?;
+        let mut key = [0; 37];
+        let (version, names) = key.split_first_mut()?;
+        *version = u8::from(layout.six);
+        let from = if layout.six { 8 } else { 12 };
+        let bytes = packet.get(from..layout.ip.saturating_add(4))?;
+        names.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(Self {
-            key: *packet.get(12..)?.first_chunk()?,
+            key,
+            ip: layout.ip,
             headers: layout.headers,
             payload: packet.len().saturating_sub(layout.headers),
-            sequence: field32(packet, 24),
-            flags: *packet.get(33)?,
+            sequence: field32(packet, layout.ip.saturating_add(4)),
+            flags: *packet.get(layout.ip.saturating_add(13))?,
         })
     }
 
@@ -148,9 +166,11 @@ impl Segment {
 }
 
 /// One flow being joined; not open while it has no parts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Joined {
-    key: [u8; 12],
+    key: Key,
+    /// Bytes of the IP header.
+    ip: usize,
     /// The first segment, then the payloads of the others.
     parts: Parts,
     headers: usize,
@@ -165,12 +185,27 @@ struct Joined {
 }
 
 impl Joined {
+    fn new() -> Self {
+        Self {
+            key: [0; 37],
+            ip: 0,
+            parts: Parts::default(),
+            headers: 0,
+            size: 0,
+            length: 0,
+            next: 0,
+            push: false,
+            started: 0,
+        }
+    }
+
     const fn is_open(&self) -> bool {
         self.parts.count > 0
     }
 
     fn begin(&mut self, packet: Range<usize>, segment: &Segment, started: u64) {
         self.key = segment.key;
+        self.ip = segment.ip;
         self.headers = segment.headers;
         self.size = segment.payload;
         self.length = packet.len();
@@ -187,7 +222,7 @@ impl Joined {
             return false;
         }
         let bytes = storage.get(packet.clone()).unwrap_or_default();
-        if !transport_is_right(bytes, IP_HEADER, TCP) {
+        if !transport_is_right(bytes, self.ip, TCP) {
             return false;
         }
         self.parts.push(packet.start.saturating_add(segment.headers)..packet.end);
@@ -213,14 +248,19 @@ impl Joined {
             return false;
         };
         let same = |range: Range<usize>| mine.get(range.clone()) == theirs.get(range);
-        // Version, header length and TOS; fragment bits, TTL and protocol; acknowledgement and header length; window;
-        // urgent pointer and options.
-        same(0..2)
-            && same(6..10)
-            && same(28..33)
-            && same(34..36)
-            && same(38..self.headers)
-            && self.id_follows(mine, theirs)
+        let tcp = |from: usize, to: usize| self.ip.saturating_add(from)..self.ip.saturating_add(to);
+        // Of IPv4: version, header length and TOS; fragment bits, TTL and protocol. Of IPv6: version, class and label;
+        // next header and hop limit.
+        let ip = if self.six() { same(0..4) && same(6..8) } else { same(0..2) && same(6..10) };
+        // Acknowledgement and header length; window; urgent pointer and options.
+        ip && same(tcp(8, 13))
+            && same(tcp(14, 16))
+            && same(self.ip.saturating_add(18)..self.headers)
+            && (self.six() || self.id_follows(mine, theirs))
+    }
+
+    const fn six(&self) -> bool {
+        self.key[0] != 0
     }
 
     /// Without DF the identification names fragments, so it must count on: cutting again gives the same numbers.
@@ -234,7 +274,7 @@ impl Joined {
     /// those itself.
     fn first_is_right(&self, storage: &[u8]) -> bool {
         self.parts.count > 1
-            || storage.get(self.parts.first()).is_some_and(|first| transport_is_right(first, IP_HEADER, TCP))
+            || storage.get(self.parts.first()).is_some_and(|first| transport_is_right(first, self.ip, TCP))
     }
 
     /// Writes the flow as one packet and is free for another.
@@ -251,18 +291,18 @@ impl Joined {
     /// Makes the first segment's header that of the whole.
     fn write_header(&self, storage: &mut [u8]) -> Offload {
         let first = storage.get_mut(self.parts.first()).unwrap_or_default();
-        let length = u16::try_from(self.length).unwrap_or(u16::MAX);
-        set_field16(first, 2, length);
-        fill_ipv4_header(first, IP_HEADER);
-        if let (true, Some(flags)) = (self.push, first.get_mut(33)) {
+        let layout = Layout { protocol: TCP, ip: self.ip, headers: self.headers, six: self.six() };
+        layout.set_length(first, self.length);
+        if let (true, Some(flags)) = (self.push, first.get_mut(self.ip.saturating_add(13))) {
             *flags |= PSH;
         }
-        let pseudo = pseudo_header(first, TCP, length.saturating_sub(20)).fold();
-        set_field16(first, IP_HEADER.saturating_add(TCP_CHECKSUM), pseudo);
+        let message = u16::try_from(self.length.saturating_sub(self.ip)).unwrap_or(u16::MAX);
+        let pseudo = pseudo_header(first, TCP, message).fold();
+        set_field16(first, layout.checksum(), pseudo);
         Offload {
-            checksum: Checksum::Partial { start: 20, offset: 16 },
+            checksum: Checksum::Partial { start: u16::try_from(self.ip).unwrap_or(u16::MAX), offset: 16 },
             segmentation: Some(Segmentation {
-                kind: SegmentKind::Tcp4,
+                kind: if self.six() { SegmentKind::Tcp6 } else { SegmentKind::Tcp4 },
                 size: u16::try_from(self.size).unwrap_or(u16::MAX),
                 header: u16::try_from(self.headers).unwrap_or(u16::MAX),
             }),
@@ -337,6 +377,38 @@ mod tests {
         pieces.0
     }
 
+    fn segments6(payload: usize, size: u16) -> Vec<Vec<u8>> {
+        let mut segment = TcpSample::new(100, (0..payload).map(|n| n.to_le_bytes()[0]).collect());
+        segment.six = true;
+        let (packet, offload) = segment.super_packet(size);
+        let mut pieces = Collected::default();
+        split(&packet, &offload, 9_000, &mut pieces).unwrap();
+        pieces.0
+    }
+
+    #[test]
+    fn segments_of_one_flow_over_ipv6_become_one_packet_and_never_join_those_over_ipv4() {
+        let packets = segments6(14_000, 1_400);
+        let written = join(&packets, ALL);
+        assert_eq!(written.0.len(), 1);
+        let (offload, bytes) = &written.0[0];
+        assert_eq!(bytes.len(), 14_000 + 72);
+        assert_eq!(offload.checksum, Checksum::Partial { start: 40, offset: 16 });
+        assert_eq!(offload.segmentation.map(|s| (s.kind, s.size, s.header)), Some((SegmentKind::Tcp6, 1_400, 72)));
+        assert_eq!(written.packets(), packets);
+
+        let mixed: Vec<_> =
+            segments(4_000, 1_000).into_iter().zip(segments6(4_000, 1_000)).flat_map(<[_; 2]>::from).collect();
+        assert_eq!(join(&mixed, ALL).0.len(), 2);
+    }
+
+    #[test]
+    fn another_flow_label_is_not_joined() {
+        let mut packets = segments6(4_000, 1_000);
+        packets[2][3] = 7;
+        assert_eq!(join(&packets, ALL).0.len(), 3);
+    }
+
     #[test]
     fn segments_of_one_flow_become_one_packet() {
         let packets = segments(14_000, 1_400);
@@ -353,6 +425,20 @@ mod tests {
         let packets = segments(14_000, 1_400);
         let written = join(&packets, QueueCapabilities::default());
         assert_eq!(written.0, packets.into_iter().map(|packet| (Offload::NONE, packet)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn whichever_offload_is_missing_the_host_gets_the_same_packets() {
+        for packets in [segments(14_000, 1_400), segments6(14_000, 1_400)] {
+            for bits in 0..8_u8 {
+                let [checksum, tso, uso] = [1, 2, 4].map(|bit| bits & bit != 0);
+                let capabilities = QueueCapabilities { checksum, tso, uso };
+                let written = join(&packets, capabilities);
+                assert_eq!(written.packets(), packets, "{capabilities:?}");
+                let offloads = written.0.iter().any(|(offload, _)| *offload != Offload::NONE);
+                assert_eq!(offloads, checksum && tso, "{capabilities:?}");
+            }
+        }
     }
 
     #[test]
@@ -430,7 +516,9 @@ mod tests {
         /// Whatever comes, loss, doubles, disorder, flags and wrong checksums included: cut again, each flow's packets
         /// are those that came, in their order.
         #[test]
-        fn joined_and_cut_again_every_flow_is_what_it_was(steps in prop::collection::vec(any_step(), 1..60)) {
+        fn joined_and_cut_again_every_flow_is_what_it_was(
+            steps in prop::collection::vec(any_step(), 1..60), six: bool,
+        ) {
             let mut sequences = [100_u32, u32::MAX - 2_000];
             let mut ids = [0_u16; 2];
             let mut packets = Vec::new();
@@ -438,6 +526,7 @@ mod tests {
                 let flow = usize::from(second);
                 let mut next = TcpSample::new(sequences[flow], vec![kind; [0, 700, 1_000, 1_000][usize::from(length)]]);
                 next.port += u16::from(second);
+                next.six = six;
                 next.id = ids[flow];
                 ids[flow] = ids[flow].wrapping_add(1);
                 match kind {
@@ -455,7 +544,7 @@ mod tests {
                 packets.push(packet);
             }
             let flow = |all: &[Vec<u8>], port: u8| -> Vec<Vec<u8>> {
-                all.iter().filter(|packet| packet[21] == port).cloned().collect()
+                all.iter().filter(|packet| packet[if six { 41 } else { 21 }] == port).cloned().collect()
             };
             let again = join(&packets, ALL).packets();
             let port = 40_000_u16.to_be_bytes()[1];

@@ -1,4 +1,4 @@
-//! Where the headers of an IPv4 packet end, and the few fields that cutting and joining need. Not a parser of all that
+//! Where the headers of an IP packet end, and the few fields that cutting and joining need. Not a parser of all that
 //! a packet may be: the router has judged it before. What is read here is checked again, so that no length from
 //! outside is ever trusted. The neighbours are [`mod@super::split`] and [`super::coalesce`].
 
@@ -7,10 +7,17 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)
 )]
 
+use mrvpn_router::packet::ipv4::Fragment;
+use mrvpn_router::packet::ipv6::Ipv6;
+
+use super::checksum::fill_ipv4_header;
+
 /// IP protocol number of TCP.
 pub(crate) const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub(crate) const UDP: u8 = 17;
+/// IP protocol number of ICMPv6.
+pub(crate) const ICMPV6: u8 = 58;
 /// TCP flag: no more data follows.
 pub(crate) const FIN: u8 = 0x01;
 /// TCP flag: hand the data on.
@@ -25,30 +32,61 @@ pub(crate) const TCP_CHECKSUM: usize = 16;
 /// Offset of the checksum in a UDP header.
 pub(crate) const UDP_CHECKSUM: usize = 6;
 
-/// The parts of an IPv4 packet that carries the beginning of a TCP or UDP message and is no fragment.
+/// Bytes of the fixed IPv6 header.
+const IPV6_HEADER: usize = 40;
+
+/// The parts of an IP packet that carries the beginning of a TCP or UDP message and is no fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     /// IP protocol number: [`TCP`] or [`UDP`].
     pub(crate) protocol: u8,
-    /// Bytes of the IP header.
+    /// Bytes of the IP header, extension headers included.
     pub(crate) ip: usize,
     /// Bytes of IP and transport header together: the payload begins here.
     pub(crate) headers: usize,
+    /// Whether it is IPv6.
+    pub(crate) six: bool,
 }
 
 impl Layout {
-    /// The layout of `packet`; `None` for anything but unfragmented TCP or UDP over IPv4 whose lengths fit.
+    /// The layout of `packet`; `None` for anything but unfragmented TCP or UDP whose lengths fit.
     pub(crate) fn of(packet: &[u8]) -> Option<Self> {
+        match packet.first()? >> 4 {
+            4 => Self::of_v4(packet),
+            6 => Self::of_v6(packet),
+            _ => None,
+        }
+    }
+
+    fn of_v6(packet: &[u8]) -> Option<Self> {
+        let ip = Ipv6::parse(packet).ok().filter(|ip| ip.fragment == Fragment::Whole)?;
+        let headers = ip.header.checked_add(transport_header(ip.protocol, packet.get(ip.header..)?)?)?;
+        (headers <= packet.len()).then_some(Self { protocol: ip.protocol, ip: ip.header, headers, six: true })
+    }
+
+    fn of_v4(packet: &[u8]) -> Option<Self> {
         let fixed = packet.first_chunk::<20>()?;
         let ip = usize::from(fixed[0] & 0x0f).checked_mul(4)?;
         let total = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
         let fragment = u16::from_be_bytes([fixed[6], fixed[7]]) & 0x3fff;
-        if fixed[0] >> 4 != 4 || ip < 20 || total != packet.len() || fragment != 0 {
+        if ip < 20 || total != packet.len() || fragment != 0 {
             return None;
         }
         let transport = packet.get(ip..)?;
         let headers = ip.checked_add(transport_header(fixed[9], transport)?)?;
-        (headers <= packet.len()).then_some(Self { protocol: fixed[9], ip, headers })
+        (headers <= packet.len()).then_some(Self { protocol: fixed[9], ip, headers, six: false })
+    }
+
+    /// Writes the length of the whole packet into the IP header at the start of `packet`, and its checksum if it has one.
+    pub(crate) fn set_length(&self, packet: &mut [u8], total: usize) {
+        let total = u16::try_from(if self.six { total.saturating_sub(IPV6_HEADER) } else { total });
+        let total = total.unwrap_or(u16::MAX);
+        if self.six {
+            set_field16(packet, 4, total);
+        } else {
+            set_field16(packet, 2, total);
+            fill_ipv4_header(packet, self.ip);
+        }
     }
 
     /// Offset of the transport checksum in the packet.
@@ -113,6 +151,22 @@ mod tests {
     fn tcp_options_belong_to_the_headers() {
         let layout = Layout::of(&tcp(12, 100)).unwrap();
         assert_eq!((layout.ip, layout.headers, layout.checksum()), (20, 52, 36));
+    }
+
+    #[test]
+    fn extension_headers_belong_to_the_ip_header() {
+        let mut packet = vec![0; 40 + 8 + 20 + 5];
+        packet[0] = 0x60;
+        set_field16(&mut packet, 4, 33);
+        packet[6] = 60;
+        packet[40] = TCP;
+        packet[60] = 0x50;
+        let layout = Layout::of(&packet).unwrap();
+        assert_eq!((layout.ip, layout.headers, layout.checksum(), layout.six), (48, 68, 64, true));
+        packet[6] = 44;
+        assert_eq!(Layout::of(&packet).map(|layout| layout.ip), Some(48), "a whole one with a fragment header");
+        packet[43] = 1;
+        assert_eq!(Layout::of(&packet), None);
     }
 
     #[test]

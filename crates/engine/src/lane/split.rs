@@ -11,7 +11,7 @@ use mrvpn_router::fragment::fragment_ipv4;
 use mrvpn_router::packet::checksum::{Sum, complete};
 use mrvpn_router::{Checksum, DropReason, Offload, SegmentKind, Segmentation};
 
-use super::checksum::{fill_ipv4_header, pseudo_header};
+use super::checksum::pseudo_header;
 use super::layout::{CWR, FIN, Layout, PSH, TCP, UDP, field16, field32, set_field16, set_field32};
 
 /// Takes complete packets: gives room for one, then for the next.
@@ -27,8 +27,6 @@ pub(crate) enum SplitError {
     Malformed,
     /// It may not be cut (DF, or datagrams of a super-packet) and is larger than the tunnel carries.
     TooBig,
-    /// A super-packet over IPv6, which is not carried in this version.
-    Ipv6,
 }
 
 impl SplitError {
@@ -37,7 +35,6 @@ impl SplitError {
         match self {
             Self::Malformed => DropReason::Malformed,
             Self::TooBig => DropReason::TooBig,
-            Self::Ipv6 => DropReason::Ipv6,
         }
     }
 }
@@ -58,9 +55,9 @@ pub(crate) fn split(
             Ok(())
         }
         None => fragment_whole(packet, offload.checksum, limit, sink),
-        Some(Segmentation { kind: SegmentKind::Tcp4, size, .. }) => Cut::tcp(packet, size, limit)?.write(sink),
+        Some(Segmentation { kind: SegmentKind::Tcp4, size, .. }) => Cut::tcp(packet, false, size, limit)?.write(sink),
+        Some(Segmentation { kind: SegmentKind::Tcp6, size, .. }) => Cut::tcp(packet, true, size, limit)?.write(sink),
         Some(Segmentation { kind: SegmentKind::Udp, size, .. }) => cut_udp(packet, size, limit, sink),
-        Some(Segmentation { kind: SegmentKind::Tcp6, .. }) => Err(SplitError::Ipv6),
     }
 }
 
@@ -117,14 +114,15 @@ fn fragment(packet: &[u8], limit: usize, sink: &mut impl PacketSink) -> Result<(
     .map_err(|_| SplitError::Malformed)
 }
 
-/// A UDP super-packet: its datagrams keep their borders. One that is longer than `limit` is fragmented, or refused.
+/// A UDP super-packet: its datagrams keep their borders. One that is longer than `limit` is fragmented, or refused, as
+/// IPv6's always are.
 fn cut_udp(packet: &[u8], size: u16, limit: usize, sink: &mut impl PacketSink) -> Result<(), SplitError> {
     let cut = Cut::udp(packet, size)?;
     if cut.longest() <= limit {
         return cut.write(sink);
     }
     let dont_fragment = field16(packet, 6) & 0x4000 != 0;
-    if dont_fragment {
+    if cut.layout.six || dont_fragment {
         return Err(SplitError::TooBig);
     }
     let mut datagrams = Datagrams(Vec::new());
@@ -151,8 +149,9 @@ struct Cut<'a> {
 }
 
 impl<'a> Cut<'a> {
-    fn tcp(packet: &'a [u8], size: u16, limit: usize) -> Result<Self, SplitError> {
-        let layout = Layout::of(packet).filter(|layout| layout.protocol == TCP).ok_or(SplitError::Malformed)?;
+    fn tcp(packet: &'a [u8], six: bool, size: u16, limit: usize) -> Result<Self, SplitError> {
+        let fits = |layout: &Layout| layout.protocol == TCP && layout.six == six;
+        let layout = Layout::of(packet).filter(fits).ok_or(SplitError::Malformed)?;
         let room = limit.saturating_sub(layout.headers);
         Self::new(packet, layout, usize::from(size).min(room))
     }
@@ -188,22 +187,20 @@ impl<'a> Cut<'a> {
     }
 
     fn write_piece(&self, place: &Place, piece: &[u8], into: &mut [u8]) {
-        let total = u16::try_from(into.len()).unwrap_or(u16::MAX);
+        let total = into.len();
+        let message = u16::try_from(total.saturating_sub(self.layout.ip)).unwrap_or(u16::MAX);
         let Some((head, body)) = into.split_at_mut_checked(self.headers.len()) else { return };
         head.copy_from_slice(self.headers);
         body.copy_from_slice(piece);
-        set_field16(head, 2, total);
-        set_field16(head, 4, field16(self.headers, 4).wrapping_add(place.id()));
-        fill_ipv4_header(head, self.layout.ip);
+        if !self.layout.six {
+            set_field16(head, 4, field16(self.headers, 4).wrapping_add(place.id()));
+        }
+        self.layout.set_length(head, total);
         match self.layout.protocol {
             TCP => self.adjust_tcp(place, head),
-            _ => set_field16(head, self.layout.ip.saturating_add(4), total.wrapping_sub(self.ip16())),
+            _ => set_field16(head, self.layout.ip.saturating_add(4), message),
         }
-        self.fill_transport(into, total);
-    }
-
-    fn ip16(&self) -> u16 {
-        u16::try_from(self.layout.ip).unwrap_or(0)
+        self.fill_transport(into, message);
     }
 
     /// Sequence number and flags: FIN and PSH belong to the end, CWR to the beginning (RFC 3168 section 6.1.2).
@@ -220,11 +217,11 @@ impl<'a> Cut<'a> {
         }
     }
 
-    /// The complete transport checksum of one piece.
-    fn fill_transport(&self, piece: &mut [u8], total: u16) {
+    /// The complete transport checksum of one piece, whose message has so many bytes.
+    fn fill_transport(&self, piece: &mut [u8], message: u16) {
         let at = self.layout.checksum();
         set_field16(piece, at, 0);
-        let pseudo = pseudo_header(piece, self.layout.protocol, total.wrapping_sub(self.ip16()));
+        let pseudo = pseudo_header(piece, self.layout.protocol, message);
         let sum = pseudo.and(Sum::of(piece.get(self.layout.ip..).unwrap_or_default()));
         let checksum = match sum.checksum() {
             0 if self.layout.protocol == UDP => 0xffff,
@@ -263,7 +260,7 @@ mod tests {
     }
 
     fn flags(packet: &[u8]) -> u8 {
-        packet[33]
+        packet[Layout::of(packet).unwrap().ip + 13]
     }
 
     #[test]
@@ -274,6 +271,27 @@ mod tests {
         let pieces = cut(&packet, &offload, 1_500).unwrap();
         let seen: Vec<u8> = pieces.iter().map(|piece| flags(piece)).collect();
         assert_eq!(seen, [ACK | CWR, ACK, ACK | PSH | FIN]);
+    }
+
+    #[test]
+    fn what_is_cut_is_what_the_kernel_would_have_cut_without_the_offload() {
+        for six in [false, true] {
+            let mut segment = TcpSample::new(u32::MAX - 1_500, (0..3_500_u32).map(|n| n.to_le_bytes()[0]).collect());
+            (segment.six, segment.flags) = (six, ACK | PSH);
+            let (packet, offload) = segment.super_packet(1_000);
+            let single = |(index, payload): (u16, &[u8])| {
+                let mut single = segment.clone();
+                single.sequence = segment.sequence.wrapping_add(u32::from(index) * 1_000);
+                (single.id, single.payload) = (segment.id + index, payload.to_vec());
+                single.flags = if index == 3 { ACK | PSH } else { ACK };
+                single.packet()
+            };
+            let expected: Vec<_> = (0..).zip(segment.payload.chunks(1_000)).map(single).collect();
+            assert_eq!(cut(&packet, &offload, 1_500).unwrap(), expected);
+            // The same packets, read one by one, go on as they are.
+            let again: Vec<_> = expected.iter().flat_map(|one| cut(one, &Offload::NONE, 1_500).unwrap()).collect();
+            assert_eq!(again, expected);
+        }
     }
 
     #[test]
@@ -316,6 +334,30 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_over_ipv6_keep_their_borders_and_are_never_fragmented() {
+        let packet = sample::udp6(&(0..2_500_u32).map(|n| n.to_le_bytes()[0]).collect::<Vec<_>>());
+        let segmentation = Some(Segmentation { kind: SegmentKind::Udp, size: 1_000, header: 48 });
+        let offload = Offload { checksum: Checksum::Partial { start: 40, offset: 6 }, segmentation };
+        let pieces = cut(&packet, &offload, 1_048).unwrap();
+        let lengths: Vec<usize> = pieces.iter().map(|piece| sample::payload(piece).len()).collect();
+        assert_eq!(lengths, [1_000, 1_000, 500]);
+        assert!(pieces.iter().all(|piece| is_valid(piece)));
+        assert_eq!(cut(&packet, &offload, 1_047), Err(SplitError::TooBig));
+    }
+
+    #[test]
+    fn a_super_packet_of_the_other_version_is_malformed() {
+        for (six, kind) in [(false, SegmentKind::Tcp6), (true, SegmentKind::Tcp4)] {
+            let mut segment = TcpSample::new(1, vec![5; 3_000]);
+            segment.six = six;
+            let (packet, mut offload) = segment.super_packet(1_000);
+            assert!(cut(&packet, &offload, 1_500).is_ok());
+            offload.segmentation = Some(Segmentation { kind, size: 1_000, header: 52 });
+            assert_eq!(cut(&packet, &offload, 1_500), Err(SplitError::Malformed));
+        }
+    }
+
+    #[test]
     fn a_super_packet_that_lies_about_its_kind_is_malformed() {
         let (packet, mut offload) = TcpSample::new(1, vec![5; 3_000]).super_packet(1_000);
         offload.segmentation = Some(Segmentation { kind: SegmentKind::Udp, size: 1_000, header: 52 });
@@ -332,9 +374,11 @@ mod tests {
             limit in 576_usize..1_600,
             sequence: u32,
             timestamps: bool,
+            six: bool,
         ) {
             prop_assume!(payload.len() / usize::from(size) < 2_000);
             let mut segment = TcpSample::new(sequence, payload);
+            segment.six = six;
             if !timestamps {
                 segment.options.clear();
             }
@@ -346,7 +390,7 @@ mod tests {
                 prop_assert!(is_valid(piece));
                 prop_assert!(piece.len() <= limit && sample::payload(piece).len() <= usize::from(size));
                 prop_assert_eq!(sample::sequence(piece), sequence.wrapping_add(u32::try_from(carried.len()).unwrap()));
-                prop_assert_eq!(sample::id(piece), segment.id.wrapping_add(u16::try_from(index).unwrap()));
+                prop_assert!(six || sample::id(piece) == segment.id.wrapping_add(u16::try_from(index).unwrap()));
                 prop_assert_eq!(flags(piece) & PSH != 0, index + 1 == pieces.len());
                 carried.extend_from_slice(sample::payload(piece));
             }
