@@ -416,6 +416,71 @@ mod tests {
         assert_eq!(kinds, [ConflictKind::Lan, ConflictKind::Pool]);
     }
 
+    fn dual(v4: &str, v6: &str) -> Assignment {
+        let mut both = assignment(v4);
+        both.ipv6 = Some(mrvpn_profile::Ipv6Assignment { address: v6.parse().unwrap(), gateway: None });
+        both
+    }
+
+    #[test]
+    fn ipv6_stands_on_the_interface_from_the_first_tunnel_that_has_it_and_only_the_anchor_is_preferred() {
+        let mut book = book();
+        let facts = HostFacts::default();
+        book.assign(UK, &assignment("10.100.0.2/16"), &facts);
+        assert!(book.interface_addresses().iter().all(|net| net.addr().is_ipv4()));
+        assert_eq!((book.bind_v6(UK), book.sources().len()), (None, 3));
+        book.assign(FR, &dual("10.101.0.2/16", "fd00:65::2/64"), &facts);
+        let v6 = ["2001:2:0:1::1/128", "fd00:65::2/128", "2001:2:0:1::1:1/128", "2001:2:0:1::1:2/128"];
+        let shown: Vec<_> = book.interface_addresses().into_iter().filter(|net| net.addr().is_ipv6()).collect();
+        assert_eq!(shown, nets(&v6));
+        assert_eq!(
+            shown.iter().map(|net| book.is_deprecated(net.addr())).collect::<Vec<_>>(),
+            [false, true, true, true]
+        );
+        assert_eq!(book.entry(FR).unwrap().presented_v6, Some("fd00:65::2".parse().unwrap()));
+        for (address, tunnel) in [("fd00:65::2", FR), ("2001:2:0:1::1:1", UK), ("2001:2:0:1::1:2", FR)] {
+            assert_eq!(book.sources()[&address.parse::<IpAddr>().unwrap()], tunnel);
+        }
+        book.release(FR);
+        assert!(book.interface_addresses().contains(&nets(&v6)[0]), "the anchor never leaves");
+        assert!(!book.interface_addresses().contains(&nets(&v6)[1]));
+    }
+
+    // proves: T-37, F-23
+    #[test]
+    fn two_tunnels_may_hold_the_same_ipv6_address() {
+        let mut book = book();
+        let facts = HostFacts::default();
+        book.assign(FR, &dual("10.101.0.2/16", "fd00::2/64"), &facts);
+        book.assign(UK, &dual("10.100.0.2/16", "fd00::2/64"), &facts);
+        let uk = book.entry(UK).unwrap();
+        assert_eq!(uk.presented_v4, Some("10.100.0.2".parse().unwrap()), "the other family is its own");
+        assert_eq!(uk.presented_v6, Some("2001:2:0:1::1:1".parse().unwrap()));
+        assert_eq!(book.sources()[&"fd00::2".parse::<IpAddr>().unwrap()], FR);
+        let conflict = &book.conflicts()[0];
+        assert_eq!((conflict.kind, conflict.what.as_str()), (ConflictKind::Address, "fd00::2"));
+        assert_eq!(conflict.resolution.describe(|_| String::from("uk")), "uk presented as 2001:2:0:1::1:1");
+    }
+
+    // proves: T-37
+    #[test]
+    fn an_ipv6_address_of_the_lan_or_of_our_pool_is_presented_as_the_bind_address() {
+        let mut book = book();
+        book.assign(UK, &dual("10.100.0.2/16", "2001:db8:1::7/64"), &on_lan("2001:db8:1::/64"));
+        book.assign(FR, &dual("10.101.0.2/16", "2001:2:0:1::1/64"), &HostFacts::default());
+        assert_eq!(book.entry(UK).unwrap().presented_v6, Some("2001:2:0:1::1:1".parse().unwrap()));
+        assert_eq!(book.entry(FR).unwrap().presented_v6, Some("2001:2:0:1::1:2".parse().unwrap()));
+    }
+
+    #[test]
+    fn another_ipv6_address_alone_starts_a_new_lease() {
+        let mut book = book();
+        let facts = HostFacts::default();
+        let first = book.assign(UK, &dual("10.100.0.2/16", "fd00::2/64"), &facts);
+        assert_eq!(book.assign(UK, &dual("10.100.0.2/16", "fd00::2/112"), &facts), first);
+        assert!(book.assign(UK, &dual("10.100.0.2/16", "fd00::3/64"), &facts) > first);
+    }
+
     #[test]
     fn a_released_tunnel_keeps_its_bind_address_on_the_interface() {
         let mut book = book();
