@@ -56,10 +56,11 @@ pub const HANDSHAKE: Duration = Duration::from_secs(60);
 /// The longest AUTH_PENDING, whatever the server asks.
 pub const AUTH_PENDING: Duration = Duration::from_secs(600);
 
-/// First PUSH_REQUEST after the key exchange (section 8.1).
-pub const PUSH_REQUEST_FIRST: Duration = Duration::from_secs(1);
+/// PUSH_REQUEST goes out right behind our key exchange message, and again so long after the server's (section 8.1):
+/// one that is still busy with the login forgets the first.
+pub const PUSH_REQUEST_AGAIN: Duration = Duration::from_secs(1);
 
-/// PUSH_REQUESTs after the first one (`push.h`, PUSH_REQUEST_INTERVAL).
+/// Further PUSH_REQUESTs (`push.h`, PUSH_REQUEST_INTERVAL).
 pub const PUSH_REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long EXIT waits for its acknowledgement.

@@ -211,6 +211,21 @@ mod tests {
         assert!(!window.accept(id(u32::MAX - 256), Moment::default()));
     }
 
+    // proves: T-14
+    #[test]
+    fn a_jump_before_at_and_past_the_width_leaves_what_lies_within_it() {
+        for jump in [62, 63, 64, 65, 127, 128, u32::MAX - 10] {
+            let mut window = ReplayWindow::<64>::new();
+            assert!((1..=10).all(|number| window.accept(id(number), Moment::default())));
+            let high = 10 + jump;
+            assert!(window.accept(id(high), Moment::default()), "{jump}");
+            for number in BTreeSet::from([1, 10, 11, high - 64, high - 63, high - 1, high]) {
+                let fresh = number > 10 && number < high && high - number < 64;
+                assert_eq!(window.accept(id(number), Moment::default()), fresh, "{jump}: {number}");
+            }
+        }
+    }
+
     #[test]
     fn a_hole_is_closed_16_seconds_after_a_newer_packet() {
         let second = |s| Moment::default() + Duration::from_secs(s);

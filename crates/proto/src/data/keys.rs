@@ -40,6 +40,16 @@ impl DataKeys {
             opener: Opener::new(DirectionKey::new(block.half(other), cipher), key_id),
         }
     }
+
+    /// The same keys as they are after long use: `next` is the id of the next packet, `spent` the blocks and packets
+    /// so far in both directions.
+    #[cfg(any(test, feature = "test-peer"))]
+    #[must_use]
+    pub fn aged(mut self, next: u32, spent: u64) -> Self {
+        self.sealer.age(next, spent);
+        self.opener.age(spent);
+        self
+    }
 }
 
 /// Cipher key and implicit IV of one direction.

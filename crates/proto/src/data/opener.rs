@@ -96,6 +96,11 @@ impl Opener {
         if packet.is_empty() { Err(OpenError::Empty) } else { Ok(packet) }
     }
 
+    #[cfg(any(test, feature = "test-peer"))]
+    pub(super) fn age(&mut self, spent: u64) {
+        self.usage.age(spent);
+    }
+
     /// Whether the key should be replaced soon: 7/8 of what AES-GCM allows were opened.
     #[must_use]
     pub const fn worn(&self) -> bool {

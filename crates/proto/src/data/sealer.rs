@@ -91,6 +91,12 @@ impl Sealer {
             }
     }
 
+    #[cfg(any(test, feature = "test-peer"))]
+    pub(super) fn age(&mut self, next: u32, spent: u64) {
+        self.next = Some(next);
+        self.usage.age(spent);
+    }
+
     fn take_id(&mut self) -> Result<u32, SealError> {
         if self.usage.is_spent() {
             return Err(SealError::Worn);

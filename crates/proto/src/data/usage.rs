@@ -21,6 +21,11 @@ impl Usage {
         Self { spent: 0, limited }
     }
 
+    #[cfg(any(test, feature = "test-peer"))]
+    pub(super) const fn age(&mut self, spent: u64) {
+        self.spent = spent;
+    }
+
     /// Counts one packet of `len` bytes: its 16-byte blocks, begun ones included, and itself.
     pub(super) fn count(&mut self, len: usize) {
         let blocks = u64::try_from(len.div_ceil(16)).unwrap_or(u64::MAX);

@@ -65,7 +65,7 @@ impl KeyRing {
     /// Seals with the newest key if the client has shown it or `patience` has passed since it was made.
     pub(super) fn seal(&mut self, inner: &[u8], patience: Duration, now: Moment) -> Option<Vec<u8>> {
         let ready = |key: &Key| key.shown || now >= key.since + patience;
-        let place = self.keys.iter().rposition(ready).or(self.keys.len().checked_sub(1))?;
+        let place = self.keys.iter().rposition(ready).or_else(|| self.keys.len().checked_sub(1))?;
         let key = self.keys.get_mut(place)?;
         let mut frame = vec![0; Sealer::HEADROOM];
         frame.extend_from_slice(inner);

@@ -54,7 +54,7 @@ impl Session {
         self.end(EndReason::Tls(error), now);
     }
 
-    /// Once TLS is up, sends our message: one record, at once.
+    /// Once TLS is up, sends our message: one record, at once (a second one asks for the push).
     fn begin_key_exchange(&mut self, now: Moment) {
         let config = &self.config;
         let message = ClientMessage {
@@ -68,9 +68,13 @@ impl Session {
             return self.end(EndReason::LoginTooLong, now);
         }
         self.token_sent = self.token.is_some();
-        match self.current.channel.write(&message) {
-            Ok(()) => self.current.step = Step::KeyExchange { since: now, begun: Vec::new() },
-            Err(error) => self.end(EndReason::Tls(error), now),
+        if let Err(error) = self.current.channel.write(&message) {
+            return self.end(EndReason::Tls(error), now);
+        }
+        self.current.step = Step::KeyExchange { since: now, begun: Vec::new() };
+        if matches!(self.phase, Phase::Connecting) {
+            // Right behind our message: a server that pushes only when asked need not be waited for.
+            self.request_push(now);
         }
     }
 
@@ -79,7 +83,7 @@ impl Session {
         let own = self.config.credentials.as_ref();
         match &self.token {
             Some(token) => {
-                let user = token.user.as_deref().or(own.map(|own| own.user.as_str())).unwrap_or_default();
+                let user = token.user.as_deref().or_else(|| own.map(|own| own.user.as_str())).unwrap_or_default();
                 Some(Login { user, password: token.token.expose() })
             }
             None => own.map(Login::from),

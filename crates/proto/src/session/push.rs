@@ -26,7 +26,7 @@ pub(super) struct Push {
 
 impl Session {
     pub(super) fn begin_push(&mut self, server: ServerMessage, now: Moment) {
-        let next_request = now + limits::PUSH_REQUEST_FIRST;
+        let next_request = now + limits::PUSH_REQUEST_AGAIN;
         self.phase = Phase::Push(Push { server, parts: Vec::new(), total: 0, next_request });
     }
 

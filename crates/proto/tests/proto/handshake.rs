@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mrvpn_clock::Moment;
-use mrvpn_profile::{Cipher, Credentials, Digest, KeyDirection, Secret, StaticKey, Wrap};
+use mrvpn_profile::{Cipher, Credentials, Digest, KeyDirection, Secret, StaticKey, Transport, Wrap};
 use mrvpn_proto::control_text::AuthFailure;
 use mrvpn_proto::peer::{Login, TestServerConfig};
 use mrvpn_proto::session::Unsupported;
@@ -45,17 +45,12 @@ fn end(change: impl FnOnce(&mut TestServerConfig)) -> EndReason {
 }
 
 fn ended(pair: &Pair) -> Option<&EndReason> {
-    pair.events.iter().find_map(|event| match event {
-        Event::Ended(reason) => Some(reason),
-        _ => None,
-    })
+    pair.events.iter().find_map(|event| if let Event::Ended(reason) = event { Some(reason) } else { None })
 }
 
 fn established(pair: &Pair) -> &Established {
-    let mut found = pair.events.iter().filter_map(|event| match event {
-        Event::Established(established) => Some(established),
-        _ => None,
-    });
+    let mut found =
+        pair.events.iter().filter_map(|event| if let Event::Established(it) = event { Some(it) } else { None });
     found.next().unwrap()
 }
 
@@ -144,10 +139,10 @@ fn the_key_exchange_tells_who_we_are() {
 }
 
 #[test]
-fn a_server_that_pushes_only_when_asked_is_asked_after_a_second() {
-    let pair = up(|server| server.unasked_push = false);
-    assert_eq!(pair.server.said(), ["PUSH_REQUEST"]);
-    assert!(pair.now.as_nanos() >= 1_000_000_000);
+fn a_server_that_pushes_only_when_asked_costs_no_time() {
+    let (asked, unasked) = (up(|server| server.unasked_push = false), up(|_| {}));
+    assert_eq!(asked.server.said(), ["PUSH_REQUEST"]);
+    assert_eq!(asked.now, unasked.now);
 }
 
 #[test]
@@ -155,7 +150,7 @@ fn a_server_that_never_pushes_is_asked_every_five_seconds_until_the_minute_is_ov
     let mut pair = pair(Wrap::None, |server| server.login = Login::Silent);
     pair.run(MINUTE);
     assert_eq!(ended(&pair), Some(&EndReason::HandshakeTimeout(Stage::Push)));
-    assert_eq!(pair.server.said().len(), 12);
+    assert_eq!(pair.server.said().len(), 13);
 }
 
 #[test]
@@ -185,18 +180,29 @@ fn a_refused_login_is_told_with_the_servers_words() {
     assert!(!later.is_final());
 }
 
+// proves: T-12
 #[test]
-fn a_cipher_outside_the_profiles_list_is_refused_by_name() {
-    // proves: T-12
-    for name in ["AES-256-CBC", "BF-CBC", "none", "AES-128-GCM"] {
-        let mut client = config(Wrap::None);
-        client.ciphers = vec![Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305];
-        let mut server = TestServerConfig::new(Wrap::None);
-        server.push[0] = server.push[0].replace("AES-256-GCM", name);
-        let mut pair = Pair::new(client.clone(), server, Link::default(), 1);
-        pair.run(MINUTE);
-        let expected = EndReason::Cipher { server: Some(name.into()), allowed: client.ciphers };
-        assert_eq!(ended(&pair), Some(&expected));
+fn a_cipher_outside_the_profiles_list_is_refused_by_name_however_the_server_names_it() {
+    let foreign =
+        ["AES-256-CBC", "AES-128-CBC", "BF-CBC", "DES-EDE3-CBC", "RC2-CBC", "none", "[null-cipher]", "AES-128-GCM"];
+    for (name, pushed) in foreign.iter().flat_map(|name| [(*name, true), (*name, false)]) {
+        for fallback in [None, Some(Cipher::ChaCha20Poly1305)] {
+            let mut client = config(Wrap::None);
+            client.ciphers = vec![Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305];
+            client.fallback = fallback;
+            let mut server = TestServerConfig::new(Wrap::None);
+            if pushed {
+                server.push[0] = server.push[0].replace("AES-256-GCM", name);
+            } else {
+                server.push[0] = server.push[0].replace(",cipher AES-256-GCM", "");
+                server.options.push_str(&format!(",cipher {name}"));
+            }
+            let mut pair = Pair::new(client.clone(), server, Link::default(), 1);
+            pair.run(MINUTE);
+            let expected = EndReason::Cipher { server: Some(name.into()), allowed: client.ciphers };
+            assert_eq!(ended(&pair), Some(&expected), "{name}, pushed: {pushed}");
+            assert!(expected.to_string().contains(name) && expected.is_final());
+        }
     }
 }
 
@@ -303,7 +309,7 @@ fn closing_says_exit_and_waits_for_its_acknowledgement() {
     pair.client.close(pair.now);
     assert_eq!(pair.client.stage(), Stage::Closing);
     pair.run_until(Duration::from_secs(2), |pair| pair.client.stage() == Stage::Ended);
-    assert_eq!(pair.server.said(), ["EXIT"]);
+    assert_eq!(pair.server.said(), ["PUSH_REQUEST", "EXIT"]);
     assert_eq!(ended(&pair), Some(&EndReason::Closed));
     assert_eq!(pair.client.poll_timeout(), None);
 }
@@ -336,11 +342,103 @@ fn without_cc_exit_the_lane_is_asked_to_say_goodbye_where_the_profile_wants_it()
 }
 
 #[test]
-fn closing_before_the_tunnel_is_up_ends_at_once() {
-    let mut pair = pair(Wrap::None, |_| {});
+fn closing_before_tls_is_up_ends_at_once() {
+    for time in [0, 25] {
+        let mut pair = pair(Wrap::None, |_| {});
+        pair.run_until(Duration::from_millis(time), |_| false);
+        pair.client.close(pair.now);
+        pair.drain();
+        assert_eq!(ended(&pair), Some(&EndReason::Closed));
+    }
+}
+
+#[test]
+fn a_session_that_is_left_before_it_is_up_is_told_to_the_server() {
+    let mut pair = pair(Wrap::None, |server| server.login = Login::Silent);
+    pair.run_until(Duration::from_secs(3), |pair| pair.client.stage() == Stage::Push);
+    pair.client.close(pair.now);
+    assert_eq!(pair.client.stage(), Stage::Closing);
+    pair.run_until(Duration::from_secs(2), |pair| pair.client.stage() == Stage::Ended);
+    assert_eq!(ended(&pair), Some(&EndReason::Closed));
+    assert_eq!(pair.server.said(), ["PUSH_REQUEST", "EXIT"]);
+}
+
+#[test]
+fn a_session_that_we_give_up_is_told_to_the_server() {
+    let changes: [fn(&mut TestServerConfig); 3] = [
+        |server| server.push[0] = server.push[0].replace("AES-256-GCM", "AES-256-CBC"),
+        |server| server.push[0] = server.push[0].replace(",peer-id 7", ""),
+        |server| server.push[0] = server.push[0].replace("10.8.0.2 ", "10.8.0.2"),
+    ];
+    for change in changes {
+        let mut pair = pair(Wrap::None, change);
+        pair.run(MINUTE);
+        assert!(ended(&pair).is_some());
+        pair.run_until(Duration::from_secs(1), |_| false);
+        assert_eq!(pair.server.said(), ["PUSH_REQUEST", "EXIT"], "{:?}", ended(&pair));
+    }
+}
+
+#[test]
+fn what_the_server_ends_is_not_told_to_it() {
+    let mut pair = up(|_| {});
+    pair.server.say("RESTART", pair.now);
+    pair.run_until(MINUTE, |pair| pair.client.stage() == Stage::Ended);
+    pair.run_until(Duration::from_secs(1), |_| false);
+    assert_eq!(pair.server.said(), ["PUSH_REQUEST"]);
+}
+
+#[test]
+fn over_tcp_the_end_of_the_stream_is_the_farewell() {
+    let mut client = config(Wrap::None);
+    client.transport = Transport::Tcp;
+    client.explicit_exit_notify = Some(1);
+    let mut pair = Pair::new(client, TestServerConfig::new(Wrap::None), Link::default(), 1);
+    pair.run(MINUTE);
+    let options = String::from_utf8(pair.server.client_message().unwrap().options.clone()).unwrap();
+    assert!(options.contains(",proto TCPv4_CLIENT,"), "{options}");
     pair.client.close(pair.now);
     pair.drain();
-    assert_eq!(ended(&pair), Some(&EndReason::Closed));
+    assert_eq!(pair.events.iter().map(kind).collect::<Vec<_>>(), ["reached", "keys", "established", "ended"]);
+}
+
+// proves: T-40
+#[test]
+fn what_the_server_says_is_shown_as_printable_text_of_bounded_length() {
+    let long = "x".repeat(5_000);
+    let texts = [
+        "INFO_PRE,WEB_AUTH:external:https://login.example/a?b=c",
+        "INFO_PRE,OPEN_URL:http://plain.example/",
+        "INFO,caf\u{e9} \u{202e}gnp.exe \u{7f}",
+        "INFO,\u{1b}[2J\u{1b}]0;owned\u{7}",
+        "AUTH_FAILED,no such user \u{202e}",
+        "AUTH_FAILED,TEMP[backoff 5,advance addr]:busy \u{e9}",
+        "AUTH_FAILED,CRV1:R,E:c3RhdGU=:dXNlcg==:what is it\u{e9}?",
+        "RESTART,[N]elsewhere \u{2028}",
+        "HALT,no more \u{e9}",
+        "RESTART,\u{9b}31m",
+    ];
+    for text in texts
+        .map(String::from)
+        .into_iter()
+        .chain(["INFO,", "AUTH_FAILED,", "HALT,"].map(|kind| format!("{kind}{long}")))
+    {
+        let mut pair = up(|_| {});
+        pair.server.say(&text, pair.now);
+        pair.run_until(Duration::from_secs(1), |_| false);
+        for event in &pair.events {
+            let shown = match event {
+                Event::Info(text) => text.clone(),
+                Event::Ended(reason) => reason.to_string(),
+                Event::Reached | Event::Keys(_) | Event::Retire(_) | Event::Established(_) | Event::Token(_) => {
+                    continue;
+                }
+                Event::ExitNotify => continue,
+            };
+            assert!(shown.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{text:?}: {shown:?}");
+            assert!(shown.len() < 400, "{text:?}: {} bytes", shown.len());
+        }
+    }
 }
 
 #[test]

@@ -14,11 +14,27 @@ pub(crate) struct Lane {
     /// Every key and packet id that sealed.
     nonces: BTreeSet<(usize, [u8; 4])>,
     installed: usize,
+    /// Next packet id and use with which the first key begins.
+    age: Option<(u32, u64)>,
 }
 
 impl Lane {
+    /// One whose first key has been used long before.
+    pub(crate) fn aged(next: u32, spent: u64) -> Self {
+        Self { age: Some((next, spent)), ..Self::default() }
+    }
+
+    /// Whether the sealing key wants to be replaced.
+    pub(crate) fn worn(&self) -> bool {
+        self.keys.last().is_some_and(|(keys, _)| keys.sealer.worn() || keys.opener.worn())
+    }
+
     pub(crate) fn install(&mut self, keys: DataKeys) {
         assert!(self.keys.iter().all(|(other, _)| other.key_id != keys.key_id), "two keys have one id");
+        let keys = match self.age.take() {
+            Some((next, spent)) => keys.aged(next, spent),
+            None => keys,
+        };
         self.keys.push((keys, false));
         self.installed += 1;
         assert!(self.keys.len() <= 2, "a third key");

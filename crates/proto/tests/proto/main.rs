@@ -5,11 +5,15 @@
 
 mod certificates; // what is asked of a server's certificate
 mod client_keys; // tls-crypt-v2
+mod crossing; // no byte of one TLS session in another
 mod data_channel; // sealing and opening
+mod derivation; // keys without the exporter
+mod forgeries; // a hundred thousand forgeries
 mod handshake; // client and scripted server over a bad link
 mod hex; // hexadecimal text
 mod hostile; // forged, repeated, oversized
 mod known; // the vectors as JSON
+mod known_strings; // known answers about texts and sizes
 mod lane; // who seals and opens
 mod limits; // each limit at one less, itself, one more
 mod pair; // a client and a server joined by a link
@@ -17,4 +21,5 @@ mod recorded; // the session with a real 2.6 server
 mod recorded_sessions; // every control packet of four recorded sessions
 mod renewal; // later keys
 mod stream; // packets in an outer TCP stream
+mod traffic; // numbered packets both ways
 mod vectors; // known answers

@@ -1,7 +1,6 @@
 //! Later keys: begun by either side or both at once, under load, over good and bad links; when they seal and when they
 //! end; tokens.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mrvpn_profile::{Credentials, Digest, KeyDirection, Renewal, Secret, StaticKey, Wrap};
@@ -11,6 +10,7 @@ use proptest::prelude::*;
 
 use crate::lane::Lane;
 use crate::pair::{Link, Pair, config};
+use crate::traffic::Traffic;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -54,38 +54,6 @@ fn lane(pair: &Pair) -> &Lane {
 
 fn ended(pair: &Pair) -> Option<&EndReason> {
     pair.events.iter().find_map(|event| if let Event::Ended(reason) = event { Some(reason) } else { None })
-}
-
-/// Each side's numbered packets, and which of them arrived.
-#[derive(Default)]
-struct Traffic {
-    sent: u32,
-    at_server: BTreeSet<u32>,
-}
-
-impl Traffic {
-    /// One packet each way, then 20 ms.
-    fn step(&mut self, pair: &mut Pair, patience: Duration) {
-        pair.client.heard(pair.now);
-        self.sent += 1;
-        let number = self.sent.to_be_bytes();
-        pair.send_data(&number);
-        pair.server.send_packet(&number, patience, pair.now);
-        wait(pair, Duration::from_millis(20));
-        self.at_server.extend(std::iter::from_fn(|| pair.server.poll_packet()).map(|packet| number_of(&packet)));
-    }
-
-    fn finish(&mut self, pair: &mut Pair) -> (Vec<u32>, Vec<u32>) {
-        wait(pair, SECOND);
-        self.at_server.extend(std::iter::from_fn(|| pair.server.poll_packet()).map(|packet| number_of(&packet)));
-        let at_client: BTreeSet<u32> = lane(pair).packets.iter().map(|(_, packet)| number_of(packet)).collect();
-        let missing = |got: &BTreeSet<u32>| (1..=self.sent).filter(|number| !got.contains(number)).collect();
-        (missing(&self.at_server), missing(&at_client))
-    }
-}
-
-fn number_of(packet: &[u8]) -> u32 {
-    u32::from_be_bytes(packet.try_into().unwrap())
 }
 
 #[test]
@@ -301,6 +269,31 @@ fn closing_while_a_new_key_is_made_leaves_by_the_data_channel() {
     pair.client.close(pair.now);
     pair.drain();
     assert!(matches!(pair.events[..], [.., Event::ExitNotify, Event::Ended(EndReason::Closed)]));
+}
+
+// proves: T-14
+#[test]
+fn a_key_near_a_limit_is_replaced_without_a_gap() {
+    let worn = limits::GCM_USAGE_WORN;
+    for age in [(limits::DATA_PACKET_ID_WORN - 50, 0), (1, worn - 100), (limits::DATA_PACKET_ID_WORN - 50, worn - 100)]
+    {
+        let client = SessionConfig { renewal: never(), ..config(Wrap::None) };
+        let server = TestServerConfig::new(Wrap::None);
+        let mut pair = Pair::new(client, server, Link::default(), 3);
+        pair.lane = Some(Lane::aged(age.0, age.1));
+        pair.run(Duration::from_secs(60));
+        assert!(!lane(&pair).worn());
+        let mut traffic = Traffic::default();
+        for _ in 0..1_000 {
+            traffic.step(&mut pair, 10 * SECOND);
+            if lane(&pair).worn() {
+                pair.client.renegotiate(pair.now);
+            }
+        }
+        assert_eq!(lane(&pair).installed(), 2);
+        assert!(!lane(&pair).worn());
+        assert_eq!(traffic.finish(&mut pair), (vec![], vec![]));
+    }
 }
 
 fn login() -> Credentials {
