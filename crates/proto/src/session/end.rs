@@ -70,9 +70,6 @@ pub enum EndReason {
     /// The server has left.
     #[error("the server has shut down")]
     ServerExit,
-    /// The server asked for new keys: not in this version, a reconnect brings them.
-    #[error("the server asked for new keys, which this version gets by reconnecting")]
-    Renegotiation,
     /// The server broke the protocol.
     #[error("the server broke the protocol")]
     Protocol(#[source] ProtocolError),
@@ -141,7 +138,6 @@ impl EndReason {
             | Self::ServerRestart { .. }
             | Self::ServerHalt { .. }
             | Self::ServerExit
-            | Self::Renegotiation
             | Self::Protocol(_) => Fault::Server,
             Self::Closed => Fault::Caller,
         }
@@ -168,7 +164,6 @@ impl EndReason {
             | Self::PingRestart
             | Self::ServerRestart { .. }
             | Self::ServerExit
-            | Self::Renegotiation
             | Self::Protocol(_) => false,
         }
     }
@@ -181,7 +176,6 @@ impl EndReason {
             | Self::Cipher { .. }
             | Self::Unsupported(_)
             | Self::PingRestart
-            | Self::Renegotiation
             | Self::Protocol(_) => true,
             Self::NoAnswer
             | Self::Tls(_)
@@ -223,7 +217,6 @@ impl EndReason {
             Self::ServerRestart { .. } => "server-restart",
             Self::ServerHalt { .. } => "server-halt",
             Self::ServerExit => "server-exit",
-            Self::Renegotiation => "renegotiation",
             Self::Protocol(_) => "server-protocol",
             Self::Closed => "closed",
         }
@@ -248,7 +241,6 @@ impl EndReason {
             | Self::ServerRestart { .. }
             | Self::ServerHalt { .. }
             | Self::ServerExit
-            | Self::Renegotiation
             | Self::Closed => "ended",
         }
     }
@@ -289,7 +281,7 @@ impl EndReason {
             Self::Unsupported(Unsupported::NoPeerId) => "the server needs OpenVPN 2.4 or later",
             Self::Unsupported(Unsupported::AeadEpoch) => "it was not offered: ask the server's operator",
             Self::PingRestart => "the server is gone or the way to it is cut: it is tried again",
-            Self::ServerRestart { .. } | Self::ServerExit | Self::Renegotiation => "it is tried again",
+            Self::ServerRestart { .. } | Self::ServerExit => "it is tried again",
             Self::ServerHalt { .. } => "the server's operator ended this session",
             Self::Protocol(_) => "the server may be no OpenVPN server, or one with a fault: ask its operator",
             Self::Closed => "",
@@ -399,7 +391,6 @@ mod tests {
             EndReason::ServerRestart { farewell: farewell.clone() },
             EndReason::ServerHalt { farewell },
             EndReason::ServerExit,
-            EndReason::Renegotiation,
             EndReason::Protocol(ProtocolError::PushTooLong),
         ];
         all.extend(stages);
