@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use mrvpn_host::{LinuxHost, LinuxQueue, NetworkWatch, sweep};
 use mrvpn_netplan::model::{ModelHost, Probe, Verdict};
 use mrvpn_netplan::{
-    AddressBook, DeviceSpec, Host, HostError, HostFacts, Plan, PlanInput, Pools, Queue, apply, diff, effective, plan,
+    AddressBook, DeviceSpec, Host, HostError, HostFacts, OffloadSet, Plan, PlanInput, Pools, Queue, QueueCapabilities,
+    apply, diff, effective, plan,
 };
-use mrvpn_profile::{Assignment, Ipv4Assignment, Keepalive, ProtocolFlags};
+use mrvpn_profile::{Assignment, Ipv4Assignment, Ipv6Assignment, Keepalive, ProtocolFlags};
 use mrvpn_router::{Claim, ClaimOrigin, DefaultChoice, Defaults, Offload, PortRange, Rule, Target, TunnelId};
 use mrvpn_testbed::{HostSnapshot, Netns, unique_name};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -268,6 +269,76 @@ fn super_packets_come_whole_with_offload_and_single_without() {
 }
 
 #[test]
+fn each_offload_of_the_queue_can_be_left_out_alone() {
+    for set in [
+        OffloadSet::ALL,
+        OffloadSet { tso: false, ..OffloadSet::ALL },
+        OffloadSet { uso: false, ..OffloadSet::ALL },
+        OffloadSet { checksum: false, ..OffloadSet::ALL },
+    ] {
+        let card = Card::new(0);
+        card.inside(|| {
+            let mut host = LinuxHost::new().unwrap();
+            let mut queues = host.open(&device_with(set)).unwrap();
+            let wanted = wanted(&mut host, UK);
+            apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+            let granted = queues[0].capabilities();
+            assert_eq!(granted, QueueCapabilities { uso: granted.uso, ..QueueCapabilities::of(set) });
+            assert!(set.uso || !granted.uso);
+            assert_eq!(bulk(&mut queues[0]).1, set.tso && set.checksum, "{set:?}");
+        });
+    }
+}
+
+#[test]
+fn ipv6_addresses_of_tunnels_serve_only_who_binds_to_them() {
+    let card = Card::new(0);
+    let before = HostSnapshot::take(&card.netns);
+    for scope in ["all", "default"] {
+        card.netns.sysctl(&format!("net.ipv6.conf.{scope}.disable_ipv6"), "1");
+    }
+    card.inside(|| {
+        let mut host = LinuxHost::new().unwrap();
+        let mut queues = host.open(&device(true)).unwrap();
+        let mut book = AddressBook::new(Pools::choose(None, &[]).unwrap(), 2);
+        let six = |address: &str| Some(Ipv6Assignment { address: address.parse().unwrap(), gateway: None });
+        let facts = host.facts().unwrap();
+        book.assign(UK, &Assignment { ipv6: six("2001:db8:64::2/64"), ..assignment("10.100.0.2/16") }, &facts);
+        let wanted = planned_by(&book, &facts, &[], &[], FR);
+        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+        let shown = card.netns.run("ip", &["-6", "-o", "addr", "show", "dev", "mrvpn0"]);
+        for (address, deprecated) in [
+            ("2001:2:0:1::1/128", false),
+            ("2001:db8:64::2/128", true),
+            ("2001:2:0:1::1:1/128", true),
+            ("2001:2:0:1::1:2/128", true),
+        ] {
+            let line = shown.lines().find(|line| line.contains(&format!("{address} "))).unwrap_or_default();
+            assert_eq!(
+                (line.contains("deprecated"), line.contains("preferred_lft 0sec")),
+                (deprecated, deprecated),
+                "{shown}"
+            );
+            assert!(line.contains("nodad") && line.contains("noprefixroute") && !line.contains("tentative"), "{shown}");
+        }
+        assert_eq!(shown.lines().count(), 4, "{shown}");
+        // The bits in common with the destination do not matter: who does not bind gets the anchor.
+        assert!(card.route_get("2001:db8:64::1").contains("src 2001:2:0:1::1 "));
+        for from in ["::", "2001:db8:64::2", "2001:2:0:1::1:2"] {
+            let socket = UdpSocket::bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+            socket.send_to(b"hello", "[2001:db8::1]:7").unwrap();
+            let source = if from == "::" { "2001:2:0:1::1" } else { from };
+            assert_eq!(next_v6(&mut queues[0]), source.parse::<Ipv6Addr>().unwrap());
+        }
+        apply(&mut host, &diff(&wanted, &Plan::empty("mrvpn0"))).unwrap();
+    });
+    for scope in ["all", "default"] {
+        card.netns.sysctl(&format!("net.ipv6.conf.{scope}.disable_ipv6"), "0");
+    }
+    assert_eq!(before.difference(&HostSnapshot::take(&card.netns)), "");
+}
+
+#[test]
 fn a_device_that_is_not_ours_is_named_and_left_alone() {
     let card = Card::new(0);
     card.inside(|| {
@@ -457,6 +528,10 @@ fn to_place(to: &str, icmp: u8) -> [Probe; 5] {
 }
 
 fn device(offload: bool) -> DeviceSpec {
+    device_with(if offload { OffloadSet::ALL } else { OffloadSet::NONE })
+}
+
+fn device_with(offload: OffloadSet) -> DeviceSpec {
     DeviceSpec { name: String::from("mrvpn0"), mtu: 1500, queues: 1, offload }
 }
 
@@ -480,15 +555,19 @@ fn planned(facts: &HostFacts, assigned: &[(TunnelId, &str)], rules: &[Rule], def
         claims.extend(mrvpn_netplan::claims(*tunnel, &Default::default(), Some(&assignment)));
     }
     claims.push(Claim { tunnel: FR, prefix: "192.168.0.0/16".parse().unwrap(), origin: ClaimOrigin::Pushed });
+    planned_by(&book, facts, &claims, rules, default)
+}
+
+fn planned_by(book: &AddressBook, facts: &HostFacts, claims: &[Claim], rules: &[Rule], default: TunnelId) -> Plan {
     let defaults = Defaults { v4: DefaultChoice::Tunnel(default), v6: DefaultChoice::Tunnel(default) };
     plan(&PlanInput {
         interface: "mrvpn0",
         slot: 0,
         rule_priority: 5300,
         mark: MARK,
-        book: &book,
+        book,
         rules,
-        claims: &effective(&claims, facts, rules),
+        claims: &effective(claims, facts, rules),
         defaults,
         facts,
         lan_allowed: true,
@@ -532,6 +611,22 @@ fn sent(queue: &mut LinuxQueue, from: &str, to: &str) -> Vec<u8> {
     while Instant::now() < end {
         match queue.read(&mut buffer).unwrap() {
             Some((length, _)) if IpAddr::V4(address(&buffer, 16)) == to.ip() => return buffer[..length].to_vec(),
+            Some(_) => {}
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    panic!("nothing came out of the device");
+}
+
+/// The source of the next UDP packet over IPv6 that comes out of the device.
+fn next_v6(queue: &mut LinuxQueue) -> Ipv6Addr {
+    let mut buffer = vec![0; 65_536];
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        match queue.read(&mut buffer).unwrap() {
+            Some(_) if buffer[0] >> 4 == 6 && buffer[6] == 17 => {
+                return <[u8; 16]>::try_from(&buffer[8..24]).unwrap().into();
+            }
             Some(_) => {}
             None => thread::sleep(Duration::from_millis(1)),
         }
