@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use mrvpn_netplan::OffloadSet;
+use mrvpn_profile::config::Accept;
 use mrvpn_profile::{Credentials, Profile};
 use mrvpn_router::Rule;
 
@@ -47,6 +48,8 @@ pub struct TunnelConfig {
     pub default: bool,
     /// `strict_server = true`.
     pub strict_server: bool,
+    /// New connections from the far side that are let in.
+    pub accept: Vec<Accept>,
     /// Warnings of the profile, to be shown by `status`.
     pub warnings: Vec<String>,
 }

@@ -212,7 +212,7 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
         let lane = Lane::new(random_seed()?, Arc::clone(self.fleet.policy()), Attachment::Rules);
         let counters = lane.counters();
         let (reports_in, reports) = mpsc::channel(ARRIVALS);
-        let handle = LaneThread::spawn(lane, queue, reports_in)
+        let handle = LaneThread::spawn(lane, queue, self.offload, reports_in)
             .map_err(|source| EngineError::System { what: "a lane's thread", source })?;
         self.lane = Some(RunningLane { handle, counters, reports });
         Ok(())
@@ -280,6 +280,9 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Status(answer) => {
+                if let Some(lane) = &self.lane {
+                    self.fleet.handle_offloads(lane.handle.offloads());
+                }
                 let counted = |tunnel: Option<TunnelId>| self.counted(tunnel);
                 let _ = answer.send(self.fleet.status(clock::pair(), &counted));
             }

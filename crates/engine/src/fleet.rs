@@ -15,11 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
-use mrvpn_netplan::{AddressBook, Conflict, HostFacts, Offer, Plan, PlanError, PlanInput, Pools, PoolsError};
+use mrvpn_netplan::{
+    AddressBook, Conflict, HostFacts, Offer, OffloadSet, Plan, PlanError, PlanInput, Pools, PoolsError,
+};
+use mrvpn_profile::config::Ports;
 use mrvpn_profile::{AuthUserPass, Transport};
 use mrvpn_proto::RustlsConnector;
 use mrvpn_router::{
-    Claim, DefaultChoice, Defaults, Fallback, Policy, PolicyInput, TunnelId, TunnelState as Carries, TunnelView,
+    Accept, Claim, DefaultChoice, Defaults, Fallback, Policy, PolicyInput, PortRange, TunnelId, TunnelState as Carries,
+    TunnelView,
 };
 use thiserror::Error;
 
@@ -91,6 +95,7 @@ pub struct Fleet {
     closing: bool,
     plan_trouble: Option<String>,
     resolvers: Vec<IpAddr>,
+    offloads: OffloadSet,
     started: Moment,
     version: u64,
     requests: VecDeque<Request>,
@@ -156,6 +161,7 @@ impl Fleet {
             closing: false,
             plan_trouble: None,
             resolvers: Vec::new(),
+            offloads: OffloadSet::NONE,
             started: now,
             version: 0,
             requests: VecDeque::new(),
@@ -246,6 +252,11 @@ impl Fleet {
     /// The resolvers that this machine's programs ask; shown in a warning.
     pub fn handle_resolvers(&mut self, resolvers: Vec<IpAddr>) {
         self.resolvers = resolvers;
+    }
+
+    /// The offloads that the lanes use now; shown by status.
+    pub fn handle_offloads(&mut self, offloads: OffloadSet) {
+        self.offloads = offloads;
     }
 
     /// Time passed.
@@ -457,7 +468,7 @@ impl Fleet {
             fallback: Fallback::Auto,
             sources: self.book.sources(),
             own: self.book.own(),
-            accept: Vec::new(),
+            accept: self.tunnels.iter().flat_map(|tunnel| accepts(tunnel.id(), tunnel.config())).collect(),
             tunnels: self.tunnels.iter().map(|tunnel| self.view(tunnel)).collect(),
         })
     }
@@ -507,6 +518,12 @@ fn limit(tunnel: &Tunnel) -> u16 {
     };
     let pushed = tunnel.established().map_or(PATH_MTU, |established| established.assignment.tun_mtu);
     pushed.min(PATH_MTU.saturating_sub(overhead))
+}
+
+/// What a tunnel lets in.
+fn accepts(tunnel: TunnelId, config: &TunnelConfig) -> impl Iterator<Item = Accept> {
+    let ports = |ports: Ports| PortRange { first: ports.first, last: ports.last };
+    config.accept.iter().map(move |entry| Accept { tunnel, protocol: entry.proto, ports: ports(entry.ports) })
 }
 
 fn own_claims(tunnel: &Tunnel) -> Vec<Claim> {

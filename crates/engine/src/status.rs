@@ -48,6 +48,8 @@ pub struct InterfaceStatus {
     pub mtu: u16,
     /// Number of the interface.
     pub generation: u32,
+    /// Offloads in use: `tso`, `uso` and `checksum` of the device, `gso`, `gro` and `recvmmsg` of UDP sockets.
+    pub offloads: Vec<String>,
     /// Its addresses with prefix length, anchor first.
     pub addresses: Vec<String>,
 }

@@ -129,7 +129,7 @@ fn after_everything_is_drained_no_deadline_lies_in_the_past() {
 /// Sends a numbered packet through both tunnels and answers it, every 20 ms for `time`; nothing may be lost or late.
 fn talk(table: &mut Table, time: Duration) {
     for number in 0..time.as_millis() / 20 {
-        let payload = u32::try_from(number).unwrap().to_be_bytes();
+        let payload = number.to_be_bytes();
         for (tunnel, inner) in [(UK, UK_INNER), (FR, FR_INNER)] {
             assert!(table.send(udp(inner, ANYWHERE, &payload)).is_empty(), "packet {number} was refused");
             let seen = table.at_server(tunnel);

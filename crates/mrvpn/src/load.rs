@@ -9,7 +9,7 @@ mod rules; // rules as written into rules as decided
 use std::path::{Path, PathBuf};
 
 use mrvpn_engine::{EngineConfig, TunnelConfig};
-use mrvpn_profile::config::Config;
+use mrvpn_profile::config::{Accept, Config};
 use mrvpn_profile::{AuthUserPass, TunnelName, escape, ovpn};
 
 use crate::failure::Failure;
@@ -30,6 +30,7 @@ struct Wanted {
     credentials: Option<PathBuf>,
     default: bool,
     strict_server: bool,
+    accept: Vec<Accept>,
 }
 
 /// Reads what `up` was told to bring up.
@@ -42,7 +43,14 @@ pub(crate) fn load(file: Option<&Path>, profiles: &[String], account: Option<&Pa
     for argument in profiles {
         let (name, path) = named_profile(argument, &names)?;
         names.push(name.clone());
-        wanted.push(Wanted { name, profile: path, credentials: None, default: false, strict_server: false });
+        wanted.push(Wanted {
+            name,
+            profile: path,
+            credentials: None,
+            default: false,
+            strict_server: false,
+            accept: Vec::new(),
+        });
     }
     tunnels(EngineConfig::new(), wanted, account)
 }
@@ -73,6 +81,7 @@ fn from_file(path: &Path, account: Option<&Path>) -> Result<Loaded, Failure> {
         credentials: tunnel.credentials.as_ref().map(|file| beside.join(&file.value)),
         default: tunnel.default,
         strict_server: tunnel.strict_server,
+        accept: tunnel.accept.clone(),
     });
     let wanted: Vec<Wanted> = wanted.collect();
     let shared = config.engine.credentials.as_ref().map(|file| beside.join(&file.value));
@@ -139,6 +148,7 @@ fn read_profile(wanted: &Wanted, notes: &mut Vec<String>) -> Result<TunnelConfig
         credentials: None,
         default: wanted.default,
         strict_server: wanted.strict_server,
+        accept: wanted.accept.clone(),
         warnings: parsed.judgement.warnings,
     })
 }

@@ -11,12 +11,13 @@ use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use mrvpn_clock::Moment;
-use mrvpn_netplan::{Queue, QueueCapabilities};
+use mrvpn_netplan::{OffloadSet, Queue, QueueCapabilities};
 use mrvpn_router::TunnelId;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc;
@@ -73,25 +74,37 @@ pub(super) struct LaneThread<Q> {
 pub(super) struct LaneHandle {
     messages: SyncSender<Message>,
     wake: Arc<OwnedFd>,
+    /// The offloads that began.
+    granted: OffloadSet,
+    /// A network card has refused a train.
+    trains_refused: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
-    /// Starts the thread. UDP offloads are used where the queue has offloads, so that one switch turns off all.
+    /// Starts the thread. Of the offloads of UDP sockets those in `wanted` are used; those of the queue are its own.
     ///
     /// A full `reports` makes reports wait in the lane, where control datagrams are bounded and counted.
     ///
     /// # Errors
     /// The system gives no thread or no descriptor.
-    pub(super) fn spawn(lane: Lane, queue: Q, reports: mpsc::Sender<LaneReport>) -> io::Result<LaneHandle> {
+    pub(super) fn spawn(
+        lane: Lane,
+        queue: Q,
+        wanted: OffloadSet,
+        reports: mpsc::Sender<LaneReport>,
+    ) -> io::Result<LaneHandle> {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let poller = Poller::new(Arc::clone(&wake), queue.as_fd())?;
-        let offload = queue.capabilities() != QueueCapabilities::default();
-        let io = SystemIo { queue, sockets: Vec::new(), poller, offload };
+        let QueueCapabilities { checksum, tso, uso } = queue.capabilities();
+        let granted = OffloadSet { checksum, tso, uso, ..OuterSocket::granted(wanted)? };
+        let trains_refused = Arc::new(AtomicBool::new(false));
+        let refused = Arc::clone(&trains_refused);
+        let io = SystemIo { queue, sockets: Vec::new(), poller, wanted, trains_refused: refused };
         let (sender, messages) = sync_channel(MESSAGES);
         let mut this = Self { lane, io, messages, reports, fruitless: 0 };
         let thread = thread::Builder::new().name("lane".to_owned()).spawn(move || this.run())?;
-        Ok(LaneHandle { messages: sender, wake, thread: Some(thread) })
+        Ok(LaneHandle { messages: sender, wake, granted, trains_refused, thread: Some(thread) })
     }
 
     fn run(&mut self) {
@@ -191,6 +204,12 @@ impl LaneHandle {
         }
     }
 
+    /// The offloads in use.
+    pub(super) fn offloads(&self) -> OffloadSet {
+        let refused = self.trains_refused.load(Ordering::Relaxed);
+        OffloadSet { gso: self.granted.gso && !refused, ..self.granted }
+    }
+
     /// Ends the lane and closes its queue and sockets; returns when that is done.
     pub(super) fn stop(mut self) {
         self.end();
@@ -222,7 +241,8 @@ struct SystemIo<Q> {
     queue: Q,
     sockets: Vec<Option<Outer>>,
     poller: Poller,
-    offload: bool,
+    wanted: OffloadSet,
+    trains_refused: Arc<AtomicBool>,
 }
 
 /// One tunnel's way to its server.
@@ -232,9 +252,9 @@ enum Outer {
 }
 
 impl Outer {
-    fn new(handed: HandedSocket, offload: bool) -> io::Result<Self> {
+    fn new(handed: HandedSocket, wanted: OffloadSet) -> io::Result<Self> {
         match handed {
-            HandedSocket::Datagrams(socket) => OuterSocket::new(socket, offload).map(Self::Datagrams),
+            HandedSocket::Datagrams(socket) => OuterSocket::new(socket, wanted).map(Self::Datagrams),
             HandedSocket::Stream(stream) => OuterStream::new(stream).map(Self::Stream),
         }
     }
@@ -250,7 +270,7 @@ impl Outer {
 impl<Q> SystemIo<Q> {
     fn adopt(&mut self, tunnel: TunnelId, handed: HandedSocket) {
         self.release(tunnel);
-        let adopted = Outer::new(handed, self.offload).and_then(|outer| {
+        let adopted = Outer::new(handed, self.wanted).and_then(|outer| {
             self.poller.watch(tunnel, outer.as_fd())?;
             Ok(outer)
         });
@@ -332,8 +352,16 @@ impl<Q: Queue> LaneIo for SystemIo<Q> {
     }
 
     fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> Result<(), SocketError> {
+        let refused = Arc::clone(&self.trains_refused);
         self.with(tunnel, |outer| match outer {
-            Outer::Datagrams(socket) => Ok(socket.send(train)?),
+            Outer::Datagrams(socket) => {
+                let could = socket.sends_trains();
+                let sent = socket.send(train);
+                if could && !socket.sends_trains() {
+                    refused.store(true, Ordering::Relaxed);
+                }
+                Ok(sent?)
+            }
             Outer::Stream(stream) => stream.send(train),
         })
     }

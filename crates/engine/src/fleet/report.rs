@@ -79,6 +79,7 @@ impl Fleet {
             strategy: "alias".to_owned(),
             mtu: 1500,
             generation: 1,
+            offloads: self.offloads.names().map(str::to_owned).collect(),
             addresses: self.book.interface_addresses().iter().map(ToString::to_string).collect(),
         }
     }

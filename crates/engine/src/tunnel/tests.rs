@@ -79,6 +79,7 @@ impl Scene {
             credentials: Some(Credentials { user: "ann".to_owned(), password: Secret::new("secret".to_owned()) }),
             default: false,
             strict_server: false,
+            accept: Vec::new(),
             warnings: Vec::new(),
         };
         let now = Moment::default() + SECOND;

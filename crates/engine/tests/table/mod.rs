@@ -351,6 +351,7 @@ fn tunnel(name: &str, remote: &str, lines: &str) -> TunnelConfig {
         credentials: Some(Credentials { user: "ann".to_owned(), password: Secret::new("secret".to_owned()) }),
         default: false,
         strict_server: false,
+        accept: Vec::new(),
         warnings: Vec::new(),
     }
 }

@@ -75,7 +75,9 @@ fn start(capabilities: QueueCapabilities) -> Running {
     server.connect(client.local_addr().unwrap()).unwrap();
     let (sender, reports) = mpsc::channel(8);
     let lane = Lane::new([1; 32], policy(), Attachment::Rules);
-    let handle = LaneThread::spawn(lane, SocketQueue(tun, capabilities), sender).unwrap();
+    let none = capabilities == QueueCapabilities::default();
+    let wanted = if none { OffloadSet::NONE } else { OffloadSet::ALL };
+    let handle = LaneThread::spawn(lane, SocketQueue(tun, capabilities), wanted, sender).unwrap();
     let command = LaneCommand::Adopt { tunnel: UK, attempt: SESSION, keys: Box::new(keys(Side::Client)), ping: None };
     handle.send(LaneMessage { command, socket: Some((UK, HandedSocket::Datagrams(client))) });
     Running { handle, host, server, keys: keys(Side::Server), reports }
