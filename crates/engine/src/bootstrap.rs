@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
 
 /// 253 bytes: the longest name that DNS carries.
 const NAME_LIMIT: usize = 253;
@@ -125,19 +125,21 @@ pub fn answer(bytes: &[u8], host: &str, family: Question, id: u16) -> Option<Ans
     if !fits || message.queries() != [asked] {
         return None;
     }
-    Some(match message.response_code() {
-        ResponseCode::NoError => Answer::Addresses(addresses(&message)),
-        ResponseCode::NXDomain => Answer::NoSuchName,
-        _ => Answer::Failed,
+    let code = message.response_code();
+    Some(if code == ResponseCode::NoError {
+        Answer::Addresses(addresses(&message))
+    } else if code == ResponseCode::NXDomain {
+        Answer::NoSuchName
+    } else {
+        Answer::Failed
     })
 }
 
 /// The addresses of an answer; CNAME chains are followed by the resolver, their records stand beside.
 fn addresses(message: &Message) -> Vec<IpAddr> {
-    let records = message.answers().iter().filter_map(|record| match record.data() {
-        RData::A(address) => Some(IpAddr::from(address.0)),
-        RData::AAAA(address) => Some(IpAddr::from(address.0)),
-        _ => None,
+    let records = message.answers().iter().filter_map(|record| {
+        let v4 = record.data().as_a().map(|address| IpAddr::from(address.0));
+        v4.or_else(|| record.data().as_aaaa().map(|address| IpAddr::from(address.0)))
     });
     records.take(ADDRESS_LIMIT).collect()
 }
@@ -145,8 +147,8 @@ fn addresses(message: &Message) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::rr::Record;
     use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{RData, Record};
 
     #[test]
     fn a_hosts_file_is_read_with_comments_and_aliases() {

@@ -115,7 +115,7 @@ enum Phase {
     /// A socket was asked for.
     Opening { remote: SocketAddr },
     /// A session runs.
-    Running(Running),
+    Running(Box<Running>),
     /// Refused; tried again at `retry_at`, if ever.
     Failed { retry_at: Option<Moment> },
     /// Told to end, and ended.
@@ -448,7 +448,8 @@ impl Tunnel {
     }
 
     fn run(&mut self, session: Session, remote: SocketAddr, now: Moment) {
-        self.phase = Phase::Running(Running { session, remote, started: now, up_since: None, closing: false });
+        self.phase =
+            Phase::Running(Box::new(Running { session, remote, started: now, up_since: None, closing: false }));
         self.drain(now);
     }
 

@@ -1,0 +1,354 @@
+//! A whole engine on a table: a [`Fleet`] of two tunnels, one [`Lane`], a scripted server each, and clock, TUN queue,
+//! sockets and host made by hand. No thread, no runtime, no kernel: what the driver does, [`Table::settle`] does here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mrvpn_clock::{Moment, WallTime};
+use mrvpn_engine::fleet::Counted;
+use mrvpn_engine::lane::{Counters, Lane, LaneCommand, LaneIo, LaneReport, ReceiveBatch, Train};
+use mrvpn_engine::status::{ClockPair, Status};
+use mrvpn_engine::{Ask, EngineConfig, Fleet, Request, TunnelConfig};
+use mrvpn_netplan::model::{ModelHost, ModelQueue};
+use mrvpn_netplan::{HostFacts, Plan};
+use mrvpn_profile::{Credentials, Secret, ovpn};
+use mrvpn_proto::PING;
+use mrvpn_proto::peer::{Login, ScriptedConnector, ScriptedTls, TestServer, TestServerConfig};
+use mrvpn_router::{Attachment, Offload, TunnelId};
+
+/// The first tunnel: its server assigns 10.100.0.2/16.
+pub(crate) const UK: TunnelId = TunnelId::new(0);
+/// The second: 10.101.0.2/16.
+pub(crate) const FR: TunnelId = TunnelId::new(1);
+/// The anchor.
+pub(crate) const ANCHOR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+
+const WALL: WallTime = WallTime::from_unix(1_800_000_000);
+
+/// Where a tunnel's socket is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Socket {
+    Closed,
+    WithSession,
+    WithLane,
+}
+
+/// Everything.
+pub(crate) struct Table {
+    pub(crate) fleet: Fleet,
+    pub(crate) servers: Vec<TestServer>,
+    pub(crate) host: ModelHost,
+    /// Servers that are switched off say nothing.
+    pub(crate) off: [bool; 2],
+    pub(crate) now: Moment,
+    lane: Lane,
+    counters: Arc<Counters>,
+    io: TableIo,
+    sockets: [Socket; 2],
+    applied: Plan,
+    next_ping: Moment,
+}
+
+#[derive(Default)]
+struct TableIo {
+    queue: ModelQueue,
+    arrived: BTreeMap<TunnelId, VecDeque<Vec<u8>>>,
+    sent: Vec<(TunnelId, Vec<u8>)>,
+}
+
+impl LaneIo for TableIo {
+    type Queue = ModelQueue;
+
+    fn queue(&mut self) -> &mut ModelQueue {
+        &mut self.queue
+    }
+
+    fn ready(&mut self, tunnels: &mut Vec<TunnelId>) -> bool {
+        tunnels.extend(self.arrived.iter().filter(|(_, waiting)| !waiting.is_empty()).map(|(tunnel, _)| *tunnel));
+        !self.queue.incoming.is_empty()
+    }
+
+    fn receive(&mut self, tunnel: TunnelId, into: &mut ReceiveBatch) -> io::Result<usize> {
+        let Some(waiting) = self.arrived.get_mut(&tunnel) else { return Ok(0) };
+        while let Some(datagram) = waiting.front()
+            && into.push(datagram)
+        {
+            waiting.pop_front();
+        }
+        Ok(into.count())
+    }
+
+    fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> io::Result<()> {
+        self.sent.extend(train.datagrams().map(|datagram| (tunnel, datagram.to_vec())));
+        Ok(())
+    }
+}
+
+impl Table {
+    /// Two tunnels of one account whose servers take these logins.
+    pub(crate) fn new(logins: [Login; 2]) -> Self {
+        let mut config = EngineConfig::new();
+        config.tunnels = vec![tunnel("uk", "192.0.2.1"), tunnel("fr", "192.0.2.2")];
+        let connectors = vec![
+            Ok(Arc::new(ScriptedConnector { seed: 1, refusal: None }) as _),
+            Ok(Arc::new(ScriptedConnector { seed: 2, refusal: None }) as _),
+        ];
+        let now = Moment::from_nanos(1_000_000_000);
+        let fleet = Fleet::with_connectors(config, connectors, HostFacts::default(), [3; 32], now).unwrap();
+        let lane = Lane::new([5; 32], Arc::clone(fleet.policy()), Attachment::Rules);
+        let servers = logins.into_iter().enumerate().map(|(place, login)| server(place, login)).collect();
+        let mut table = Self {
+            counters: lane.counters(),
+            fleet,
+            servers,
+            host: ModelHost::default(),
+            off: [false; 2],
+            now,
+            lane,
+            io: TableIo::default(),
+            sockets: [Socket::Closed; 2],
+            applied: Plan::empty("mrvpn0"),
+            next_ping: now,
+        };
+        table.host.devices.insert("mrvpn0".to_owned());
+        table.settle();
+        table
+    }
+
+    /// Lets time pass, from deadline to deadline.
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let server = self.servers.iter().filter_map(TestServer::poll_timeout).chain([self.next_ping]);
+            let due = self.fleet.poll_timeout().into_iter().chain(self.lane.poll_timeout()).chain(server).min();
+            let Some(due) = due.filter(|due| *due <= end) else { break };
+            self.now = due.max(self.now + Duration::from_micros(1));
+            self.ping();
+            self.settle();
+        }
+        self.now = end;
+        self.settle();
+    }
+
+    /// A program sends a packet into the interface; whatever comes back from the engine at once is returned.
+    pub(crate) fn send(&mut self, packet: Vec<u8>) -> Vec<Vec<u8>> {
+        self.io.queue.incoming.push_back((packet, Offload::NONE));
+        self.settle();
+        self.received()
+    }
+
+    /// What the interface received since it was last asked.
+    pub(crate) fn received(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.io.queue.written).into_iter().map(|(packet, _)| packet).collect()
+    }
+
+    /// The inner packets, pings left out, that a server received since it was last asked.
+    pub(crate) fn at_server(&mut self, tunnel: TunnelId) -> Vec<Vec<u8>> {
+        let packets = std::iter::from_fn(|| self.servers[tunnel.index()].poll_packet());
+        packets.filter(|packet| packet[..] != PING).collect()
+    }
+
+    /// A server sends an inner packet.
+    pub(crate) fn answer(&mut self, tunnel: TunnelId, inner: &[u8]) {
+        self.servers[tunnel.index()].send_packet(inner);
+        self.settle();
+    }
+
+    /// The status document.
+    pub(crate) fn status(&self) -> Status {
+        let clocks = ClockPair { moment: self.now, wall: WALL };
+        self.fleet.status(clocks, &|_| Counted::default())
+    }
+
+    /// The state of each tunnel.
+    pub(crate) fn states(&self) -> Vec<String> {
+        self.status().tunnels.into_iter().map(|tunnel| tunnel.state).collect()
+    }
+
+    /// Each server pings once a second.
+    fn ping(&mut self) {
+        if self.next_ping <= self.now {
+            self.next_ping = self.now + Duration::from_secs(1);
+            for server in &mut self.servers {
+                server.send_packet(&PING);
+            }
+        }
+    }
+
+    /// Carries messages until nobody has anything to say.
+    fn settle(&mut self) {
+        for tunnel in [UK, FR] {
+            if let Some(at) = self.counters.last_heard(tunnel) {
+                self.fleet.heard(tunnel, at);
+            }
+        }
+        self.fleet.handle_timeout(self.now);
+        for server in &mut self.servers {
+            server.handle_timeout(self.now);
+        }
+        for _ in 0..10_000 {
+            let asked = self.carry_out();
+            let moved = self.carry_datagrams();
+            let turned = self.turn();
+            if !asked && !moved && !turned {
+                return;
+            }
+        }
+        panic!("the engine does not come to rest");
+    }
+
+    fn carry_out(&mut self) -> bool {
+        let mut any = false;
+        while let Some(request) = self.fleet.poll_request() {
+            any = true;
+            match request {
+                Request::Policy(policy) => self.lane.handle(LaneCommand::Policy(policy), self.now),
+                Request::Plan(plan) => {
+                    let steps = mrvpn_netplan::diff(&self.applied, &plan);
+                    mrvpn_netplan::apply(&mut self.host, &steps).unwrap();
+                    self.applied = plan;
+                    self.fleet.handle_planned(Ok(()), self.now);
+                }
+                Request::Tunnel { tunnel, ask } => self.serve(tunnel, ask),
+            }
+        }
+        any
+    }
+
+    fn serve(&mut self, tunnel: TunnelId, ask: Ask) {
+        match ask {
+            Ask::Resolve { .. } => panic!("the remotes are addresses"),
+            Ask::Open { .. } => {
+                self.sockets[tunnel.index()] = Socket::WithSession;
+                self.fleet.handle_opened(tunnel, Ok(()), WALL, self.now);
+            }
+            Ask::Transmit(datagram) => match self.sockets[tunnel.index()] {
+                Socket::WithSession => self.io.sent.push((tunnel, datagram)),
+                Socket::WithLane => self.lane.handle(LaneCommand::Control { tunnel, datagram }, self.now),
+                Socket::Closed => panic!("{tunnel} sends without a socket"),
+            },
+            Ask::Adopt { keys, ping } => {
+                self.sockets[tunnel.index()] = Socket::WithLane;
+                self.lane.handle(LaneCommand::Adopt { tunnel, keys, ping }, self.now);
+            }
+            Ask::ExitNotify => self.lane.handle(LaneCommand::ExitNotify { tunnel }, self.now),
+            Ask::Close => {
+                self.sockets[tunnel.index()] = Socket::Closed;
+                self.lane.handle(LaneCommand::Release { tunnel }, self.now);
+            }
+        }
+    }
+
+    fn carry_datagrams(&mut self) -> bool {
+        let mut any = false;
+        for (tunnel, datagram) in std::mem::take(&mut self.io.sent) {
+            any = true;
+            if !self.off[tunnel.index()] {
+                self.servers[tunnel.index()].handle_datagram(&datagram, self.now);
+            }
+        }
+        for tunnel in [UK, FR] {
+            while let Some(datagram) = self.servers[tunnel.index()].poll_transmit() {
+                any = true;
+                match self.sockets[tunnel.index()] {
+                    _ if self.off[tunnel.index()] => {}
+                    Socket::WithSession => {
+                        self.fleet.handle_control(tunnel, &datagram, self.now);
+                    }
+                    Socket::WithLane => self.io.arrived.entry(tunnel).or_default().push_back(datagram),
+                    Socket::Closed => {}
+                }
+            }
+        }
+        any
+    }
+
+    fn turn(&mut self) -> bool {
+        let turn = self.lane.turn(&mut self.io, self.now);
+        let mut any = turn.busy || turn.read > 0 || turn.received > 0;
+        while let Some(report) = self.lane.poll_report() {
+            any = true;
+            match report {
+                LaneReport::Control { tunnel, datagram } => {
+                    self.fleet.handle_control(tunnel, &datagram, self.now);
+                }
+                LaneReport::PeerExit { tunnel } => self.fleet.handle_peer_exit(tunnel, self.now),
+                LaneReport::KeyWorn { tunnel } => self.fleet.handle_key_worn(tunnel, self.now),
+                LaneReport::SocketError { .. } | LaneReport::QueueGone => panic!("{report:?}"),
+            }
+        }
+        any || !self.io.sent.is_empty()
+    }
+}
+
+fn server(place: usize, login: Login) -> TestServer {
+    let mut config = TestServerConfig::new(mrvpn_profile::Wrap::None);
+    config.login = login;
+    config.push = vec![format!(
+        "PUSH_REPLY,route-gateway 10.10{place}.0.1,topology subnet,ping 1,ping-restart 4,ifconfig 10.10{place}.0.2 \
+         255.255.0.0,route 203.0.113.{place},peer-id 7,cipher AES-256-GCM,protocol-flags cc-exit tls-ekm,tun-mtu 1500"
+    )];
+    let seed = 100 + place as u64;
+    TestServer::new(config, Box::new(move || Box::new(ScriptedTls::server(seed))), WALL)
+}
+
+fn tunnel(name: &str, remote: &str) -> TunnelConfig {
+    let text = format!("client\ndev tun\nremote {remote}\nremote-cert-tls server\nauth-user-pass\n<ca>\n{CA}</ca>\n");
+    let parsed = ovpn::parse(text.as_bytes(), &mut ovpn::NoFiles).unwrap();
+    TunnelConfig {
+        name: name.to_owned(),
+        file: format!("{name}.ovpn"),
+        profile: parsed.profile,
+        credentials: Some(Credentials { user: "ann".to_owned(), password: Secret::new("secret".to_owned()) }),
+        default: false,
+        strict_server: false,
+        warnings: Vec::new(),
+    }
+}
+
+/// A certificate in form only: the scripted TLS looks at none.
+const CA: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+
+/// A UDP packet from and to port 5000.
+pub(crate) fn udp(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(28 + payload.len()).unwrap();
+    let mut packet = vec![0x45, 0, 0, 0, 0, 1, 0, 0, 64, 17, 0, 0];
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    packet.extend(source.octets());
+    packet.extend(destination.octets());
+    packet.extend([0x13, 0x88, 0x13, 0x88]);
+    packet.extend((length - 20).to_be_bytes());
+    packet.extend([0, 0]);
+    packet.extend(payload);
+    let sum = ipv4_sum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+/// The answer to a UDP packet: both ends exchanged.
+pub(crate) fn reply(packet: &[u8]) -> Vec<u8> {
+    let mut reply = packet.to_vec();
+    reply[12..16].copy_from_slice(&packet[16..20]);
+    reply[16..20].copy_from_slice(&packet[12..16]);
+    reply[20..22].copy_from_slice(&packet[22..24]);
+    reply[22..24].copy_from_slice(&packet[20..22]);
+    reply
+}
+
+/// RFC 1071 over a header, by the book.
+fn ipv4_sum(header: &[u8]) -> u16 {
+    let mut sum: u32 = header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap()
+}
+
+/// Source and destination of an IPv4 packet.
+pub(crate) fn ends(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
+    let at = |from: usize| Ipv4Addr::new(packet[from], packet[from + 1], packet[from + 2], packet[from + 3]);
+    (at(12), at(16))
+}
