@@ -1,6 +1,8 @@
 //! A whole engine on a table: a [`Fleet`] of two tunnels, one [`Lane`], a scripted server each, and clock, TUN queue,
 //! sockets and host made by hand. No thread, no runtime, no kernel: what the driver does, [`Table::settle`] does here.
 
+#![expect(clippy::unwrap_used, reason = "a test helper: what fails here fails the test")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::Ipv4Addr;
