@@ -23,6 +23,8 @@ pub struct Status {
     pub interface: Option<InterfaceStatus>,
     /// The default tunnel.
     pub default: Option<DefaultStatus>,
+    /// Private networks that this host is on; they stay reachable as before.
+    pub lan: Vec<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// The tunnels, in the order of the file.

@@ -74,7 +74,7 @@ fn from_file(path: &Path, account: Option<&Path>) -> Result<Loaded, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(error.to_string()).at(&shown, None))?;
     let config = mrvpn_profile::config::parse(&text)
         .map_err(|error| Failure::usage(error.message).at(&shown, error.line).hint(error.hint))?;
-    let beside = path.parent().unwrap_or(Path::new("."));
+    let beside = path.parent().unwrap_or_else(|| Path::new("."));
     let wanted = config.tunnels.iter().map(|tunnel| Wanted {
         name: tunnel.name.clone(),
         profile: beside.join(&tunnel.profile.value),

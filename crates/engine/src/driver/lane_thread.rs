@@ -20,6 +20,7 @@ use mrvpn_clock::Moment;
 use mrvpn_netplan::{OffloadSet, Queue, QueueCapabilities};
 use mrvpn_router::TunnelId;
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::thread::set_current_timer_slack;
 use tokio::sync::mpsc;
 
 use super::clock;
@@ -32,6 +33,15 @@ pub(super) use outer_stream::HandedStream;
 
 /// Messages that wait for the lane. It never sleeps on one side while there is a message, so a full queue is short.
 const MESSAGES: usize = 1_024;
+/// 150 µs: how long the thread lets datagrams gather once several came in one turn. A server that sends each datagram by
+/// itself else wakes it for every few of them: measured against a stock server, the pause takes more than half of the
+/// CPU time a gigabyte away and lets throughput rise (docs/benchmarks.md). A lone datagram, as of a ping or of someone
+/// who types, is never delayed.
+const GATHER: Duration = Duration::from_micros(150);
+/// Datagrams in one turn that are few enough for waiting to pay, and more than a lone one.
+const GATHER_FOR: std::ops::RangeInclusive<usize> = 2..=64;
+/// 1 µs: how late the pause may end, instead of the usual 50 µs.
+const TIMER_SLACK: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(999);
 /// Turns in a row that found nothing although something was said to be ready, before the thread pauses: an error that
 /// does not go away must not cost a core.
 const FRUITLESS: u32 = 64;
@@ -108,6 +118,8 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
     }
 
     fn run(&mut self) {
+        // Without it pauses are longer than wanted, nothing else.
+        let _ = set_current_timer_slack(Some(TIMER_SLACK));
         loop {
             if self.io.poller.has_message() && !self.take_messages() {
                 return;
@@ -116,6 +128,7 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
             let turn = self.lane.turn(&mut self.io, clock::now());
             let waiting = self.hand_out_reports();
             self.rest(expected, &turn);
+            gather(&turn);
             let timeout = self.timeout(&turn, waiting);
             self.io.poller.wait(timeout);
         }
@@ -188,6 +201,13 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
         }
         let due = self.lane.poll_timeout().map(|due: Moment| due.since(clock::now()));
         due.into_iter().chain(reports_wait.then_some(PAUSE)).min()
+    }
+}
+
+/// Lets datagrams gather for a moment where they come thick but in small batches.
+fn gather(turn: &Turn) {
+    if !turn.busy && GATHER_FOR.contains(&turn.received) {
+        thread::sleep(GATHER);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The fleet as `status` shows it (contract.md section 3). Reads only; what counts packets is handed in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use mrvpn_netplan::ranges::is_private;
 use mrvpn_netplan::{Conflict, ConflictKind};
 use mrvpn_profile::Transport;
 use mrvpn_router::limits::LEAST_MTU_V6;
@@ -35,6 +36,7 @@ impl Fleet {
             state: self.state_name().to_owned(),
             interface: Some(self.interface_status()),
             default: self.default_status(),
+            lan: self.lan(),
             warnings: self.warnings(),
             tunnels: self.tunnels.iter().map(|tunnel| self.tunnel_status(tunnel, clocks, counted)).collect(),
             conflicts: self.book.conflicts().iter().chain(&self.claim_conflicts).map(|c| self.conflict(c)).collect(),
@@ -82,6 +84,12 @@ impl Fleet {
             offloads: self.offloads.names().map(str::to_owned).collect(),
             addresses: self.book.interface_addresses().iter().map(ToString::to_string).collect(),
         }
+    }
+
+    fn lan(&self) -> Vec<String> {
+        let private = self.facts.on_link.iter().map(|link| link.net).filter(is_private);
+        let lan: BTreeSet<String> = private.map(|net| net.to_string()).collect();
+        lan.into_iter().collect()
     }
 
     fn default_status(&self) -> Option<DefaultStatus> {

@@ -76,7 +76,9 @@ fn where_it_goes(status: &Status) -> String {
     match &status.default {
         Some(default) => {
             let mut text = format!("Traffic that no rule names goes through {} ({}).", default.via, default.why);
-            text.push_str(" The LAN stays reachable.");
+            if !status.lan.is_empty() {
+                text.push_str(&format!(" The LAN {} stays reachable.", status.lan.join(", ")));
+            }
             for name in &default.waiting {
                 text.push_str(&format!(" {name} offers it too and takes over at the next `mrvpn up`."));
             }

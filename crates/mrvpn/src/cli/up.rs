@@ -1,6 +1,6 @@
 //! `mrvpn up`: the engine in the foreground, until a signal or `mrvpn down`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use mrvpn_engine::{Command, Progress as EngineProgress, Status};
@@ -168,9 +168,11 @@ impl Watcher {
     }
 }
 
-/// Warnings and worse of the engine go to stderr; `MRVPN_LOG` asks for more.
+/// Warnings and worse of the engine go to stderr; `MRVPN_LOG` asks for more. On a terminal the progress says what a
+/// warning would.
 fn log_to_stderr() {
+    let usual = if std::io::stderr().is_terminal() { "error" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("MRVPN_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

@@ -22,7 +22,7 @@ pub(super) struct ProfileFiles {
 impl ProfileFiles {
     /// For a profile: paths are relative to it.
     pub(super) fn beside(profile: &Path) -> Self {
-        let directory = profile.parent().unwrap_or(Path::new(".")).to_owned();
+        let directory = profile.parent().unwrap_or_else(|| Path::new(".")).to_owned();
         Self { directory, profile: profile.display().to_string(), notes: Vec::new() }
     }
 

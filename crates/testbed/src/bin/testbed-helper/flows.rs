@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
@@ -24,8 +24,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value, String> {
     let (to, from) = arguments.ends()?;
     let (count, ms): (usize, u64) = (arguments.need("flows")?, arguments.need("ms")?);
     let mut flows = Vec::new();
-    for _ in 0..count {
-        flows.push(Flow::open(to, from).map_err(|error| error.to_string())?);
+    let begin = Instant::now();
+    for place in 0..count {
+        // Spread over the time: a thousand at once would overflow the server's socket, for the same flows each time.
+        let first = begin + EVERY.mul_f64(place as f64 / count as f64);
+        flows.push(Flow::open(to, from, first).map_err(|error| error.to_string())?);
     }
     let end = Instant::now() + Duration::from_millis(ms);
     let mut refused = 0;
@@ -50,17 +53,17 @@ struct Flow {
 }
 
 impl Flow {
-    fn open(to: std::net::SocketAddr, from: std::net::SocketAddr) -> std::io::Result<Self> {
+    fn open(to: SocketAddr, from: SocketAddr, next: Instant) -> std::io::Result<Self> {
         let socket = ask::udp_socket(to, from)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, next: Instant::now(), regions: BTreeMap::new() })
+        Ok(Self { socket, next, regions: BTreeMap::new() })
     }
 
     /// Asks when it is time, takes what has come; how often it was refused.
     fn turn(&mut self, now: Instant) -> u64 {
         let mut refused = 0;
         if self.next <= now {
-            self.next = now + EVERY;
+            self.next += EVERY;
             refused += u64::from(self.socket.send(b"question").is_err());
         }
         let mut buffer = [0; 2048];
