@@ -99,7 +99,7 @@ pub struct ProtocolFlags {
     pub cc_exit: bool,
     /// `tls-ekm`: data keys by the TLS exporter.
     pub tls_ekm: bool,
-    /// `dyn-tls-crypt` (never offered by this version).
+    /// `dyn-tls-crypt`: renegotiations have a wrapping of their own.
     pub dyn_tls_crypt: bool,
     /// `aead-epoch` (never offered by this version).
     pub aead_epoch: bool,

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::opcode::{KeyId, Opcode};
 use crate::reliable::{AckBook, ReceiveWindow, Received, SendQueue};
 use crate::tls::{Tls, TlsError};
+use crate::wrappers::Wrappers;
 use crate::wrapping::Wrapper;
 
 /// A TLS session with its streams.
@@ -28,7 +29,7 @@ pub(crate) struct Channel {
 
 /// What a channel needs to put its messages on the wire.
 pub(crate) struct Wire<'a> {
-    pub(crate) wrapper: &'a mut Wrapper,
+    pub(crate) wrappers: &'a mut Wrappers,
     /// Our session id.
     pub(crate) own: SessionId,
     /// The peer's, once it is known.
@@ -156,8 +157,8 @@ impl Channel {
 
     fn cut(&mut self, wire: &Wire<'_>, now: Moment) {
         while !self.tls_out.is_empty() && self.send.room() > 0 {
-            let opcode = wire.wrapper.carrier(self.key_id, self.send.next());
-            let size = payload_size(wire.wrapper, opcode, wire.ipv6_outside);
+            let opcode = wire.wrappers.of(self.key_id).carrier(self.key_id, self.send.next());
+            let size = payload_size(wire.wrappers.of(self.key_id), opcode, wire.ipv6_outside);
             let rest = self.tls_out.split_off(size.min(self.tls_out.len()));
             let payload = std::mem::replace(&mut self.tls_out, rest);
             self.send.push(opcode, payload, now);
@@ -172,7 +173,7 @@ impl Channel {
             };
             let head = ControlHead { opcode: outgoing.opcode, key_id: self.key_id, session: wire.own };
             let packet = ControlPacket { head, acks, message: Some(outgoing.id), payload: outgoing.payload };
-            wire.outbox.push_back(wire.wrapper.wrap(&packet));
+            wire.outbox.push_back(wire.wrappers.of_mut(self.key_id).wrap(&packet));
         }
     }
 
@@ -180,12 +181,12 @@ impl Channel {
     /// drop more (section 1.3).
     fn send_acks(&mut self, wire: &mut Wire<'_>) {
         let Some(peer) = wire.peer else { return };
-        let most = if wire.wrapper.is_none() { limits::ACKS_WITH_MESSAGE } else { limits::ACKS };
+        let most = if wire.wrappers.of(self.key_id).is_none() { limits::ACKS_WITH_MESSAGE } else { limits::ACKS };
         while self.acks.is_pending() && wire.outbox.len() < limits::OUTBOX {
             let head = ControlHead { opcode: Opcode::AckV1, key_id: self.key_id, session: wire.own };
             let acks = Acks::new(&self.acks.take(most), peer);
             let packet = ControlPacket { head, acks, message: None, payload: &[] };
-            wire.outbox.push_back(wire.wrapper.wrap(&packet));
+            wire.outbox.push_back(wire.wrappers.of_mut(self.key_id).wrap(&packet));
         }
     }
 }

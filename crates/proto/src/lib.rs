@@ -26,6 +26,7 @@ pub mod replay; // the sliding window
 pub mod session; // the state machine
 pub mod stream; // packets in an outer TCP stream
 pub mod tls; // TLS behind a trait, certificates
+mod wrappers; // which wrapper a packet has
 pub mod wrapping; // none, tls-auth, tls-crypt
 
 pub use config::SessionConfig;

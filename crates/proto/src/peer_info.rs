@@ -17,8 +17,11 @@ pub mod iv_proto {
     pub const CC_EXIT_NOTIFY: u32 = 1 << 7;
     /// Understands AUTH_FAILED,TEMP.
     pub const AUTH_FAIL_TEMP: u32 = 1 << 8;
+    /// Wraps renegotiations by dynamic tls-crypt.
+    pub const DYN_TLS_CRYPT: u32 = 1 << 9;
     /// All of them.
-    pub const OURS: u32 = DATA_V2 | REQUEST_PUSH | TLS_KEY_EXPORT | AUTH_PENDING_KW | CC_EXIT_NOTIFY | AUTH_FAIL_TEMP;
+    pub const OURS: u32 =
+        DATA_V2 | REQUEST_PUSH | TLS_KEY_EXPORT | AUTH_PENDING_KW | CC_EXIT_NOTIFY | AUTH_FAIL_TEMP | DYN_TLS_CRYPT;
 }
 
 /// Bytes of the largest inner packet: the TUN's MTU, which never changes (IV_MTU; a 2.6 server pushes its own up to
@@ -44,12 +47,12 @@ mod tests {
 
     #[test]
     fn only_what_is_implemented_is_announced() {
-        assert_eq!(iv_proto::OURS, 414);
+        assert_eq!(iv_proto::OURS, 926);
         let all = peer_info("0.1.0", &Cipher::DEFAULT);
         assert_eq!(
             all,
             "IV_VER=mrvpn-0.1.0\nIV_PLAT=linux\nIV_TCPNL=1\nIV_MTU=1500\nIV_NCP=2\n\
-             IV_CIPHERS=AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305\nIV_PROTO=414\n"
+             IV_CIPHERS=AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305\nIV_PROTO=926\n"
         );
     }
 

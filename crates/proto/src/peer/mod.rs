@@ -20,7 +20,8 @@ use crate::key_block::KeyBlock;
 use crate::key_method::{KeySource, ReceivedClientMessage, ServerMessage, emit_server_message};
 use crate::opcode::{KeyId, Opcode, is_data};
 use crate::tls::Tls;
-use crate::wrapping::{Side, Wrapper};
+use crate::wrappers::Wrappers;
+use crate::wrapping::Side;
 use key_ring::KeyRing;
 
 pub use rustls_server::rustls_server;
@@ -94,7 +95,7 @@ pub struct TestServer {
 
 /// What the server knows of its client.
 struct Client {
-    wrapper: Wrapper,
+    wrappers: Wrappers,
     own: SessionId,
     peer: SessionId,
     /// Of the newest key id: as OpenVPN's server, this one listens on no other.
@@ -239,13 +240,13 @@ impl TestServer {
     }
 
     fn take_reset(&mut self, datagram: &[u8], now: Moment) {
-        let wrapper = Wrapper::new(&self.config.wrap, Side::Server, self.wall);
-        let Ok(unwrapped) = wrapper.unwrap(datagram, now) else { return };
+        let wrappers = Wrappers::new(&self.config.wrap, Side::Server, self.wall);
+        let Ok(unwrapped) = wrappers.unwrap(datagram, now) else { return };
         self.sessions += 1;
         let own = SessionId::new((self.sessions | 0x5e55_0000_0000_0000).to_be_bytes());
         let Some(own) = own else { return };
         let mut client = Client {
-            wrapper,
+            wrappers,
             own,
             peer: unwrapped.head().session,
             channel: Channel::first((self.accept)()),
@@ -264,7 +265,7 @@ impl TestServer {
     fn answer_soft_reset(&mut self, datagram: &[u8], now: Moment) {
         let Some(client) = self.client.as_mut().filter(|client| client.is_established()) else { return };
         let next = client.channel.key_id().next();
-        let asked = client.wrapper.unwrap(datagram, now).is_ok_and(|unwrapped| {
+        let asked = client.wrappers.unwrap(datagram, now).is_ok_and(|unwrapped| {
             let head = unwrapped.head();
             head.key_id == next && head.session == client.peer
         });
@@ -302,7 +303,7 @@ impl TestServer {
 impl Client {
     /// Whether the datagram belongs to this client's session.
     fn fits(&self, datagram: &[u8], now: Moment) -> bool {
-        match self.wrapper.unwrap(datagram, now) {
+        match self.wrappers.unwrap(datagram, now) {
             Ok(unwrapped) => unwrapped.head().session == self.peer,
             Err(_) => ControlHead::parse(datagram).is_ok_and(|(head, _)| head.session == self.peer),
         }
@@ -310,7 +311,7 @@ impl Client {
 
     /// Takes acknowledgements and message of a packet that fits; returns the TLS bytes that are in order now.
     fn take_packet(&mut self, datagram: &[u8], now: Moment) -> Vec<Vec<u8>> {
-        let Ok(unwrapped) = self.wrapper.unwrap(datagram, now) else { return Vec::new() };
+        let Ok(unwrapped) = self.wrappers.unwrap(datagram, now) else { return Vec::new() };
         let Ok(packet) = unwrapped.packet() else { return Vec::new() };
         let for_us = packet.acks.peer().is_none_or(|peer| peer == self.own);
         if packet.head.session != self.peer || packet.head.key_id != self.channel.key_id() || !for_us {
@@ -320,7 +321,7 @@ impl Client {
         if self.wants_key && is_first && packet.head.opcode != Opcode::ControlWkcV1 {
             return Vec::new();
         }
-        self.wrapper.accept(&unwrapped, now);
+        self.wrappers.accept(&unwrapped, now);
         let mut payloads = self.channel.take(&packet, now);
         payloads.retain(|payload| !payload.is_empty());
         payloads
@@ -358,6 +359,10 @@ impl Client {
         for part in &config.push {
             self.say(part);
         }
+        if config.push.iter().any(|part| part.contains("dyn-tls-crypt")) {
+            // A test whose TLS cannot export sees no renegotiation.
+            let _ = self.wrappers.make_dynamic(self.channel.tls(), &config.wrap, Side::Server, WallTime::from_unix(9));
+        }
         self.make_keys(config, now);
     }
 
@@ -388,7 +393,7 @@ impl Client {
 
     fn flush(&mut self, outbox: &mut VecDeque<Vec<u8>>, now: Moment) {
         let mut wire =
-            Wire { wrapper: &mut self.wrapper, own: self.own, peer: Some(self.peer), ipv6_outside: false, outbox };
+            Wire { wrappers: &mut self.wrappers, own: self.own, peer: Some(self.peer), ipv6_outside: false, outbox };
         self.channel.flush(&mut wire, now);
     }
 }

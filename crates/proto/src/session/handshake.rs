@@ -45,7 +45,7 @@ impl Session {
     fn fail_tls(&mut self, key_id: KeyId, error: TlsError, now: Moment) {
         let Some(negotiation) = self.negotiation(key_id) else { return };
         let idle = matches!(negotiation.step, Step::Done { .. });
-        if self.wrapper.is_none() && matches!(self.phase, Phase::Up(_)) && idle && is_damage(&error) {
+        if self.wrappers.of(key_id).is_none() && matches!(self.phase, Phase::Up(_)) && idle && is_damage(&error) {
             if let Some(negotiation) = self.negotiation(key_id) {
                 negotiation.step = Step::Broken;
             }

@@ -32,11 +32,11 @@ impl Session {
         if self.has_ended() {
             return Err(Dropped::Ended);
         }
-        let unwrapped = self.wrapper.unwrap(datagram, now)?;
+        let unwrapped = self.wrappers.unwrap(datagram, now)?;
         let packet = unwrapped.packet()?;
         let fit = self.judge(&packet)?;
-        self.wrapper.accept(&unwrapped, now);
-        self.note_answer(now);
+        self.wrappers.accept(&unwrapped, now);
+        self.note_answer(packet.head.key_id, now);
         match fit {
             Fit::Reset => self.take_reset(&packet, now),
             Fit::Control => self.take_message(&packet, now),
@@ -73,7 +73,7 @@ impl Session {
         if packet.message != Some(MessageId::RESET) {
             return Err(Dropped::Reset);
         }
-        self.wrapper.judge_reset(packet.payload)?;
+        self.wrappers.of(KeyId::FIRST).judge_reset(packet.payload)?;
         match self.peer {
             None => Ok(Fit::Reset),
             Some(known) if known == packet.head.session => Ok(Fit::Control),
@@ -118,13 +118,13 @@ impl Session {
         Ok(Fit::Renewal)
     }
 
-    fn note_answer(&mut self, now: Moment) {
+    fn note_answer(&mut self, key_id: KeyId, now: Moment) {
         if !self.answered {
             self.answered = true;
             self.events.push_back(Event::Reached);
         }
         // Without a wrapper anyone can make such packets: then only TLS itself shows that the server lives.
-        if !self.wrapper.is_none() {
+        if !self.wrappers.of(key_id).is_none() {
             self.heard(now);
         }
     }
@@ -133,7 +133,7 @@ impl Session {
         if self.peer.replace(packet.head.session).is_some() {
             self.current.channel.hasten(now);
         }
-        self.wrapper.take_reset(packet.payload);
+        self.wrappers.of_mut(KeyId::FIRST).take_reset(packet.payload);
         self.take_message(packet, now);
     }
 

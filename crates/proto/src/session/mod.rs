@@ -34,7 +34,8 @@ use crate::ids::SessionId;
 use crate::limits;
 use crate::opcode::KeyId;
 use crate::tls::{Tls, TlsConnector, TlsError};
-use crate::wrapping::{Side, Wrapper};
+use crate::wrappers::Wrappers;
+use crate::wrapping::Side;
 use negotiate::Negotiated;
 use negotiation::{Negotiation, random_source};
 use push::Push;
@@ -54,7 +55,7 @@ pub struct Session {
     random: ChaCha20Rng,
     /// Calendar time and moment of the beginning.
     epoch: (WallTime, Moment),
-    wrapper: Wrapper,
+    wrappers: Wrappers,
     own: SessionId,
     /// The server's session id, once its reset came.
     peer: Option<SessionId>,
@@ -144,7 +145,7 @@ impl Session {
         let source = random_source(&mut random);
         let deadline = now + config.hand_window.min(limits::HANDSHAKE);
         let mut session = Self {
-            wrapper: Wrapper::new(&config.wrap, Side::Client, wall),
+            wrappers: Wrappers::new(&config.wrap, Side::Client, wall),
             own,
             peer: None,
             current: Negotiation::new(Channel::first(tls), source, now, deadline),
@@ -161,7 +162,8 @@ impl Session {
             random,
             config,
         };
-        session.current.channel.send_reset(session.wrapper.client_reset(), now);
+        let reset = session.wrappers.of(KeyId::FIRST).client_reset();
+        session.current.channel.send_reset(reset, now);
         session.flush(now);
         session
     }
@@ -216,7 +218,7 @@ impl Session {
     /// Puts everything that is due into the outbox.
     fn flush(&mut self, now: Moment) {
         let mut wire = Wire {
-            wrapper: &mut self.wrapper,
+            wrappers: &mut self.wrappers,
             own: self.own,
             peer: self.peer,
             ipv6_outside: self.config.ipv6_outside,
@@ -243,7 +245,7 @@ fn random_session_id(random: &mut ChaCha20Rng) -> SessionId {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("wrapper", &self.wrapper)
+            .field("wrappers", &self.wrappers)
             .field("own", &self.own)
             .field("peer", &self.peer)
             .field("current", &self.current)

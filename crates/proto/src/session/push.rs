@@ -60,6 +60,11 @@ impl Session {
         let assignment = push::assignment(&self.config.pull, &push.parts).map_err(EndReason::Push)?;
         let agreed = negotiate::decide(&self.config, &push.server, &assignment)?;
         let block = self.key_block(agreed.derivation, &push.server).map_err(EndReason::Tls)?;
+        if assignment.protocol_flags.dyn_tls_crypt {
+            let wall = self.wall(now);
+            let tls = self.current.channel.tls();
+            self.wrappers.make_dynamic(tls, &self.config.wrap, Side::Client, wall).map_err(EndReason::Tls)?;
+        }
         let key_id = self.current.channel.key_id();
         let keys = DataKeys::new(&block, Side::Client, agreed.cipher, key_id, agreed.peer_id);
         let exit_notify = assignment.explicit_exit_notify.or(self.config.explicit_exit_notify).is_some_and(|n| n > 0);

@@ -195,7 +195,7 @@ impl Session {
     }
 
     /// The calendar time by this session's own counting.
-    fn wall(&self, now: Moment) -> WallTime {
+    pub(super) fn wall(&self, now: Moment) -> WallTime {
         let (wall, began) = self.epoch;
         WallTime::from_unix(wall.unix().saturating_add(now.since(began).as_secs()))
     }

@@ -9,7 +9,7 @@ use mrvpn_proto::ids::MessageId;
 use mrvpn_proto::opcode::Opcode;
 use mrvpn_proto::peer::TestServerConfig;
 use mrvpn_proto::wrapping::{Side, Wrapper};
-use mrvpn_proto::{Event, KeyId, SessionConfig, SessionId, Stage};
+use mrvpn_proto::{Dropped, Event, KeyId, SessionConfig, SessionId, Stage};
 
 use crate::lane::Lane;
 use crate::pair::{Link, Pair, WALL, config};
@@ -100,6 +100,24 @@ fn with_a_wrapper_no_forgery_changes_anything() {
         assert_eq!(lost, (vec![], vec![]));
         assert_eq!(pair.events.len(), events);
     }
+}
+
+// proves: T-02
+#[test]
+fn without_a_wrapper_but_with_dynamic_tls_crypt_no_one_else_begins_a_renegotiation() {
+    let client = config(Wrap::None);
+    let mut server = TestServerConfig::new(Wrap::None);
+    server.push[0] = server.push[0].replace("tls-ekm", "tls-ekm dyn-tls-crypt");
+    let mut pair = Pair::new(client, server, Link::default(), 11);
+    pair.run(Duration::from_secs(60));
+    let head = ControlHead {
+        opcode: Opcode::SoftResetV1,
+        key_id: KeyId::FIRST.next(),
+        session: SessionId::new(pair.sent.1[0][1..9].try_into().unwrap()).unwrap(),
+    };
+    let packet = ControlPacket { head, acks: Acks::NONE, message: Some(MessageId::RESET), payload: &[0; 99] };
+    let forged = Wrapper::new(&Wrap::None, Side::Server, WALL).wrap(&packet);
+    assert_eq!(pair.client.handle_control(&forged, pair.now), Err(Dropped::Forged));
 }
 
 // proves: T-02

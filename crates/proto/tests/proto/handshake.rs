@@ -134,7 +134,7 @@ fn the_key_exchange_tells_who_we_are() {
     assert_eq!(pair.client.stage(), Stage::Up);
     let message = pair.server.client_message().unwrap();
     let info = String::from_utf8(message.peer_info.clone()).unwrap();
-    assert!(info.starts_with("IV_VER=mrvpn-0.1.0\nIV_PLAT=linux\n") && info.ends_with("IV_PROTO=414\n"), "{info}");
+    assert!(info.starts_with("IV_VER=mrvpn-0.1.0\nIV_PLAT=linux\n") && info.ends_with("IV_PROTO=926\n"), "{info}");
     assert!(!format!("{:?}", pair.client).contains("secret"));
 }
 

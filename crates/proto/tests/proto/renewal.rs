@@ -108,6 +108,36 @@ fn a_server_begins_and_so_do_both_at_once() {
     }
 }
 
+fn dynamic(server: &mut TestServerConfig) {
+    server.push[0] = server.push[0].replace("tls-ekm", "tls-ekm dyn-tls-crypt");
+}
+
+#[test]
+fn renegotiations_are_wrapped_by_a_key_of_their_own_where_the_server_wants_it() {
+    for wrap in wraps() {
+        let client = SessionConfig { renewal: never(), ..config(wrap) };
+        let mut pair = up_with(client, dynamic, Link { loss: 30, doubling: 30, delay: 80 }, 7);
+        let mut traffic = Traffic::default();
+        for round in 0..9 {
+            if round % 3 != 0 {
+                pair.client.renegotiate(pair.now);
+            }
+            if round % 3 != 1 {
+                pair.server.renegotiate(pair.now);
+            }
+            for _ in 0..1_000 {
+                traffic.step(&mut pair, 10 * SECOND);
+            }
+        }
+        assert_eq!(ended(&pair), None);
+        assert_eq!(lane(&pair).installed(), 10);
+        assert_eq!(traffic.finish(&mut pair), (vec![], vec![]));
+        let soft = pair.sent.0.iter().filter(|datagram| datagram[0] >> 3 == 3);
+        // Nine bytes of head, packet id and time, tag, and the body in cipher.
+        assert!(soft.clone().count() >= 9 && soft.clone().all(|datagram| datagram.len() >= 9 + 8 + 32 + 5));
+    }
+}
+
 #[test]
 fn keys_without_the_exporter_follow_from_both_sides_randoms() {
     let client = SessionConfig { renewal: never(), ..config(Wrap::None) };
