@@ -185,8 +185,13 @@ mod tests {
 
     #[test]
     fn errors_name_the_step_and_what_to_do() {
-        let route =
-            RouteSpec { table: 19713, prefix: "10.1.0.0/16".parse().unwrap(), kind: RouteKind::Throw, metric: 1 };
+        let route = RouteSpec {
+            table: 19713,
+            prefix: "10.1.0.0/16".parse().unwrap(),
+            kind: RouteKind::Throw,
+            metric: 1,
+            mtu: None,
+        };
         let what = describe(&Step::AddRoute(route));
         assert_eq!(what, "adding route 10.1.0.0/16 to table 19713");
         let error = failed(what, io::Error::from_raw_os_error(libc::EPERM));
@@ -198,7 +203,13 @@ mod tests {
     fn only_ipv6_may_be_missing() {
         let missing = io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
         let route = |prefix: &str| {
-            Step::AddRoute(RouteSpec { table: 1, prefix: prefix.parse().unwrap(), kind: RouteKind::Throw, metric: 1 })
+            Step::AddRoute(RouteSpec {
+                table: 1,
+                prefix: prefix.parse().unwrap(),
+                kind: RouteKind::Throw,
+                metric: 1,
+                mtu: None,
+            })
         };
         assert!(is_without_ipv6(&route("fd00::/8"), &missing));
         assert!(!is_without_ipv6(&route("10.0.0.0/8"), &missing));

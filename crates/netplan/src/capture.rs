@@ -33,6 +33,11 @@ pub const METRIC_THROW: u32 = 2048;
 /// threats-and-faults, fail-closed routing): what stays when the device is gone.
 pub const METRIC_UNREACHABLE: u32 = 4_278_198_272;
 
+/// 1,428 bytes: what is left of a path of 1,500 behind the outer headers over IPv6 (40, UDP 8, data channel 24). Linux
+/// keeps what "packet too big" says with the route of the *bound* source (ALL), where an unbound socket that was routed by
+/// CLAIMS never looks again, so an unbound sender must fit from the beginning. IPv4 packets are fragmented by the engine.
+pub const ROUTE_MTU_V6: u16 = 1_428;
+
 /// How many priorities an engine has.
 pub const PRIORITIES: u32 = 100;
 /// Where among them the line is that looks the claims up.
@@ -175,9 +180,10 @@ fn everything(input: &PlanInput<'_>, family: Family) -> [RouteSpec; 2] {
 /// A route into the device with its `unreachable` twin.
 pub(crate) fn into_device(device: &str, table: u32, prefix: IpNet) -> [RouteSpec; 2] {
     let kind = RouteKind::Device(String::from(device));
+    let mtu = matches!(prefix, IpNet::V6(_)).then_some(ROUTE_MTU_V6);
     [
-        RouteSpec { table, prefix, kind, metric: METRIC_DEVICE },
-        RouteSpec { table, prefix, kind: RouteKind::Unreachable, metric: METRIC_UNREACHABLE },
+        RouteSpec { table, prefix, kind, metric: METRIC_DEVICE, mtu },
+        RouteSpec { table, prefix, kind: RouteKind::Unreachable, metric: METRIC_UNREACHABLE, mtu: None },
     ]
 }
 

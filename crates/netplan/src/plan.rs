@@ -151,6 +151,8 @@ pub struct RouteSpec {
     pub kind: RouteKind,
     /// Metric; lower wins.
     pub metric: u32,
+    /// Largest packet in bytes that is sent this way, where it is less than the device's.
+    pub mtu: Option<u16>,
 }
 
 /// What a route does.

@@ -322,6 +322,8 @@ fn ipv6_addresses_of_tunnels_serve_only_who_binds_to_them() {
             assert!(line.contains("nodad") && line.contains("noprefixroute") && !line.contains("tentative"), "{shown}");
         }
         assert_eq!(shown.lines().count(), 4, "{shown}");
+        // An unbound socket never learns of a smaller path, so its packets fit from the beginning.
+        assert!(card.route_get("2001:db8::1").contains("mtu 1428"));
         // The bits in common with the destination do not matter: who does not bind gets the anchor.
         assert!(card.route_get("2001:db8:64::1").contains("src 2001:2:0:1::1 "));
         for from in ["::", "2001:db8:64::2", "2001:2:0:1::1:2"] {

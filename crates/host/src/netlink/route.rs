@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use mrvpn_netplan::plan::{Family, RouteKind, RouteSpec};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteScope, RouteType,
+};
 
 use super::rule::{address_family, family, family_of, prefix};
 use super::{Netlink, OURS};
@@ -36,6 +38,8 @@ pub(crate) fn message(route: &RouteSpec, device: Option<u32>) -> RouteMessage {
         RouteAttribute::Destination(RouteAddress::from(route.prefix.network())),
     ];
     message.attributes.extend(device.map(RouteAttribute::Oif));
+    let mtu = route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(u32::from(mtu))]));
+    message.attributes.extend(mtu);
     message
 }
 
@@ -50,7 +54,8 @@ pub(crate) fn read(message: &RouteMessage, name: impl Fn(u32) -> Option<String>)
         RouteType::Unreachable => RouteKind::Unreachable,
         _ => return None,
     };
-    Some(RouteSpec { table: table(message), prefix: destination(message)?, kind, metric: metric(message) })
+    let (table, prefix, metric) = (table(message), destination(message)?, metric(message));
+    Some(RouteSpec { table, prefix, kind, metric, mtu: mtu(message) })
 }
 
 /// Whether it carries our number.
@@ -101,6 +106,17 @@ fn metric(message: &RouteMessage) -> u32 {
         _ => None,
     };
     message.attributes.iter().find_map(metric).unwrap_or(0)
+}
+
+fn mtu(message: &RouteMessage) -> Option<u16> {
+    let metrics = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Metrics(metrics) => Some(metrics),
+        _ => None,
+    })?;
+    metrics.iter().find_map(|metric| match metric {
+        RouteMetric::Mtu(mtu) => u16::try_from(*mtu).ok(),
+        _ => None,
+    })
 }
 
 fn new_route(message: RouteNetlinkMessage) -> Option<RouteMessage> {

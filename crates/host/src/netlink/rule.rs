@@ -226,6 +226,7 @@ mod tests {
             prefix: prefix.parse().unwrap(),
             kind,
             metric: METRIC_DEVICE,
+            mtu: None,
         };
         let name = |index| (index == 7).then(|| String::from("mrvpn0"));
         for (spec, device) in [
@@ -233,6 +234,7 @@ mod tests {
             (route("0.0.0.0/0", RouteKind::Unreachable), None),
             (route("fe80::/10", RouteKind::Throw), None),
             (route("::/0", RouteKind::Device(String::from("mrvpn0"))), Some(7)),
+            (RouteSpec { mtu: Some(1_428), ..route("::/0", RouteKind::Device(String::from("mrvpn0"))) }, Some(7)),
         ] {
             assert_eq!(route::read(&route::message(&spec, device), name), Some(spec));
         }

@@ -17,7 +17,9 @@ pub(crate) fn claims_table(input: &PlanInput<'_>, family: Family, rules: &[&Rule
     for (prefix, answer) in answers(input, family, rules) {
         match answer {
             Answer::In => routes.extend(into_device(input.interface, table, prefix)),
-            Answer::Out => routes.push(RouteSpec { table, prefix, kind: RouteKind::Throw, metric: METRIC_THROW }),
+            Answer::Out => {
+                routes.push(RouteSpec { table, prefix, kind: RouteKind::Throw, metric: METRIC_THROW, mtu: None })
+            }
         }
     }
     routes
