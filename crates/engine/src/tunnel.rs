@@ -34,6 +34,9 @@ use crate::remotes::Remotes;
 use login::Login;
 use race::Race;
 
+/// 1 s: how often it is looked whether enough was carried for new keys. At 10 Gbit/s that is a gigabyte late.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The TLS engine of one tunnel; the reason as text where its certificates cannot be used.
 pub type Connector = Result<Arc<dyn TlsConnector>, String>;
 
@@ -62,6 +65,8 @@ struct Running {
     remote: SocketAddr,
     started: Moment,
     up_since: Option<Moment>,
+    /// When what was carried is to be looked at again, where keys are renewed by it.
+    look_at: Option<Moment>,
     closing: bool,
 }
 
@@ -172,10 +177,14 @@ impl Tunnel {
         }
     }
 
-    /// What the lane has sealed and opened for this session.
+    /// What the lane has sealed and opened for this tunnel. To be told before [`Tunnel::handle_timeout`]; where keys are
+    /// renewed by it, that is wanted once a second.
     pub fn carried(&mut self, carried: Carried, now: Moment) {
+        let wishes = self.config.profile.renewal;
         if let Phase::Running(running) = &mut self.phase {
             running.session.carried(carried.bytes, carried.packets, now);
+            let counts = wishes.reneg_bytes.is_some() || wishes.reneg_pkts.is_some();
+            running.look_at = counts.then(|| now + LOOK);
             self.drain(now);
         }
     }
@@ -212,6 +221,7 @@ impl Tunnel {
             Phase::Waiting { until } | Phase::Failed { retry_at: Some(until) } if *until <= now => self.attempt(now),
             Phase::Racing(_) => self.race_timeout(now),
             Phase::Running(running) => {
+                running.look_at = running.look_at.filter(|at| *at > now);
                 running.session.handle_timeout(now);
                 self.drain(now);
             }
@@ -226,7 +236,9 @@ impl Tunnel {
             Phase::Waiting { until } => Some(*until),
             Phase::Failed { retry_at } => *retry_at,
             Phase::Racing(race) => race.poll_timeout().into_iter().chain(self.silence_due()).min(),
-            Phase::Running(running) => running.session.poll_timeout().map(|(at, _)| at),
+            Phase::Running(running) => {
+                running.session.poll_timeout().map(|(at, _)| at).into_iter().chain(running.look_at).min()
+            }
             Phase::Idle | Phase::Resolving | Phase::Stopped => None,
         }
     }
@@ -329,6 +341,12 @@ impl Tunnel {
     #[must_use]
     pub fn remote(&self) -> Option<(SocketAddr, Transport)> {
         self.last_remote
+    }
+
+    /// The host of the remote in use, or to be dialled next, as the profile has it.
+    #[must_use]
+    pub fn remote_name(&self) -> Option<&str> {
+        self.remotes.as_ref().map(|remotes| remotes.current().host.as_str())
     }
 
     /// From the first datagram of the last session to its assignment.

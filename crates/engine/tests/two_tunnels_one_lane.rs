@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mrvpn_profile::{Credentials, Secret};
 use mrvpn_proto::peer::Login;
-use table::{ANCHOR, FR, Table, UK, ends, reply, udp};
+use table::{ACCEPTED, ANCHOR, FR, Table, UK, ends, reply, udp};
 
 const UK_INNER: Ipv4Addr = Ipv4Addr::new(10, 100, 0, 2);
 const FR_INNER: Ipv4Addr = Ipv4Addr::new(10, 101, 0, 2);
@@ -123,6 +123,26 @@ fn after_everything_is_drained_no_deadline_lies_in_the_past() {
     for _ in 0..50 {
         table.run(Duration::from_millis(700));
         assert!(table.fleet.poll_timeout().is_none_or(|due| due > table.now));
+    }
+}
+
+#[test]
+fn what_a_tunnel_accepts_is_let_in_to_its_own_address_and_answered_through_it_and_nothing_else_is() {
+    let mut table = up();
+    for (port, let_in) in [(ACCEPTED, true), (ACCEPTED + 1, false), (5_000, false)] {
+        let mut asked = udp(ANYWHERE, FR_INNER, b"hello");
+        asked[22..24].copy_from_slice(&port.to_be_bytes());
+        table.answer(FR, &asked);
+        let arrived = table.received();
+        assert_eq!(
+            arrived.iter().map(|packet| ends(packet)).collect::<Vec<_>>(),
+            vec![(ANYWHERE, FR_INNER); usize::from(let_in)]
+        );
+        for packet in arrived {
+            assert!(table.send(reply(&packet)).is_empty());
+            assert_eq!(table.at_server(FR), [reply(&asked)]);
+            assert!(table.at_server(UK).is_empty());
+        }
     }
 }
 

@@ -180,7 +180,7 @@ impl Fleet {
             dns: assignment.map(|a| a.dns.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             routes,
             remote: tunnel.remote().map(|(remote, transport)| format!("{remote}/{}", transport_name(transport))),
-            remote_name: config.profile.remotes.first().map(|remote| remote.host.clone()),
+            remote_name: tunnel.remote_name().map(str::to_owned),
             cipher: established.map(|established| established.cipher.to_string()),
             mtu: established.map(|_| limit(tunnel)),
             connect_ms: tunnel.connect_time().map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),

@@ -151,7 +151,7 @@ impl Tunnel {
         if let Some(remotes) = self.remotes.as_mut() {
             remotes.answered(remote.ip());
         }
-        let running = Running { attempt, session, remote, started, up_since: None, closing: false };
+        let running = Running { attempt, session, remote, started, up_since: None, look_at: None, closing: false };
         self.phase = Phase::Running(Box::new(running));
         self.drain(now);
     }

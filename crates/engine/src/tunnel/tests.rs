@@ -292,6 +292,7 @@ fn dead_entries_of_a_list_are_passed_one_after_the_other() {
     assert_eq!(scene.code(), "no-answer");
     scene.run(2 * SECOND);
     assert_eq!(scene.hosts(), ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+    assert_eq!(scene.tunnel.remote_name(), Some("192.0.2.3"));
     let at: Vec<u128> = scene.dialled.iter().map(|(_, at)| at.as_millis()).collect();
     assert_eq!(at, [0, 10_000, 10_500]);
     assert_eq!(scene.tunnel.state(), TunnelState::Up);
@@ -506,6 +507,7 @@ fn what_the_lane_has_carried_renews_keys_by_bytes() {
     for step in 0..30_u64 {
         scene.tunnel.carried(Carried { bytes: step * 100_000, packets: step * 80 }, scene.now);
         scene.settle();
+        assert!(scene.tunnel.poll_timeout().unwrap() <= scene.now + SECOND, "it is looked at again");
         scene.keep_alive(SECOND);
     }
     assert_eq!((scene.tunnel.state(), scene.installed), (TunnelState::Up, 2));

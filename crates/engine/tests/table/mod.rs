@@ -15,6 +15,7 @@ use mrvpn_engine::status::{ClockPair, Status};
 use mrvpn_engine::{Ask, Attempt, EngineConfig, Fleet, Request, TunnelConfig};
 use mrvpn_netplan::model::{ModelHost, ModelQueue};
 use mrvpn_netplan::{HostFacts, Plan};
+use mrvpn_profile::config::{Accept, Ports};
 use mrvpn_profile::{Credentials, Secret, ovpn};
 use mrvpn_proto::peer::{Login, ScriptedConnector, ScriptedTls, TestServer, TestServerConfig};
 use mrvpn_proto::{PING, is_data};
@@ -26,6 +27,8 @@ pub(crate) const UK: TunnelId = TunnelId::new(0);
 pub(crate) const FR: TunnelId = TunnelId::new(1);
 /// How long a server seals with the old key after a renewal.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The UDP port of this host that both tunnels accept.
+pub(crate) const ACCEPTED: u16 = 51_413;
 /// The anchor.
 pub(crate) const ANCHOR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
@@ -351,7 +354,7 @@ fn tunnel(name: &str, remote: &str, lines: &str) -> TunnelConfig {
         credentials: Some(Credentials { user: "ann".to_owned(), password: Secret::new("secret".to_owned()) }),
         default: false,
         strict_server: false,
-        accept: Vec::new(),
+        accept: vec![Accept { proto: 17, ports: Ports { first: ACCEPTED, last: ACCEPTED } }],
         warnings: Vec::new(),
     }
 }
