@@ -344,6 +344,8 @@ impl Lane {
     fn pass_time(&mut self, turn: &mut Turn, now: Moment) {
         if self.router.poll_timeout().is_some_and(|due| due <= now) {
             self.router.handle_timeout(now);
+            // A fragment may have waited in vain.
+            self.dropped = true;
             // The router does a bounded share of its work at a time.
             turn.busy |= self.router.poll_timeout().is_some_and(|due| due <= now);
         }

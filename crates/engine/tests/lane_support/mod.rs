@@ -52,10 +52,15 @@ pub(crate) fn inner(tunnel: TunnelId) -> Ipv4Addr {
 
 /// Two tunnels in these states.
 pub(crate) fn policy(states: [TunnelState; 2]) -> Arc<Policy> {
+    policy_of_leases(states, [1, 2])
+}
+
+/// The same in these leases.
+pub(crate) fn policy_of_leases(states: [TunnelState; 2], leases: [u32; 2]) -> Arc<Policy> {
     let claim = |tunnel, prefix: &str| Claim { tunnel, prefix: prefix.parse().unwrap(), origin: ClaimOrigin::Pushed };
     let view = |tunnel: TunnelId, state| TunnelView {
         state,
-        lease: LeaseId::new(u32::from(tunnel.number()) + 1),
+        lease: LeaseId::new(leases[tunnel.index()]),
         inner_v4: Some(inner(tunnel)),
         inner_v6: None,
         presented_v4: None,
