@@ -2,7 +2,7 @@
 //! control packets only; data packets never pass here (see `data/`).
 //!
 //! Straight line: [`Session::handle_control`] (`intake.rs`) judges a datagram and hands its message to the
-//! [`negotiation::Negotiation`] it belongs to; `handshake.rs` goes from TLS over the key exchange to `push.rs` (the
+//! negotiation (`negotiation.rs`) it belongs to; `handshake.rs` goes from TLS over the key exchange to `push.rs` (the
 //! first time) or `renewal.rs` (later keys); `messages.rs` reacts to what the server says; `timers.rs` has the
 //! deadlines; `farewell.rs` ends it.
 

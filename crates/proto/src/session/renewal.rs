@@ -77,7 +77,7 @@ impl Renewals {
         if let Some(carried) = &mut self.carried {
             carried.base = carried.last;
         }
-        (done.began + patience).max(now + limits::OLD_KEY_SEALS)
+        now + patience.max(limits::OLD_KEY_SEALS)
     }
 }
 

@@ -365,6 +365,26 @@ fn a_token_stands_for_the_password_and_is_refreshed() {
 
 // proves: T-39
 #[test]
+fn a_token_that_is_too_long_or_not_printable_is_not_taken() {
+    let client = SessionConfig { renewal: never(), credentials: Some(login()), ..config(Wrap::None) };
+    for (token, taken) in [
+        ("x".repeat(4_095), true),
+        ("x".repeat(4_096), true),
+        ("x".repeat(4_097), false),
+        ("x".repeat(60_000), false),
+        (String::from("bell\u{7}"), false),
+        (String::from("esc\u{1b}[2J"), false),
+    ] {
+        let mut pair = up_with(client.clone(), |_| {}, Link::default(), 7);
+        pair.server.say(&format!("PUSH_REPLY,auth-token {token}"), pair.now);
+        wait(&mut pair, 5 * SECOND);
+        assert_eq!(pair.events.iter().any(|event| matches!(event, Event::Token(_))), taken, "{} bytes", token.len());
+        assert_eq!(ended(&pair), None);
+    }
+}
+
+// proves: T-39
+#[test]
 fn a_refused_token_is_no_refused_login() {
     let refusals = ["AUTH_FAILED", "AUTH_FAILED,SESSION:expired", "AUTH_FAILED,CRV1:R:state:dXNlcg==:code?"];
     for text in refusals {
