@@ -48,7 +48,7 @@ impl Mrvpn {
         let instance = unique_name();
         let mut command = netns.command(program());
         command.args(["--instance", &instance, "up"]).args(arguments.iter().map(AsRef::as_ref));
-        command.env("RUST_BACKTRACE", "1").current_dir(scratch.path());
+        command.envs([("RUST_BACKTRACE", "1"), ("MRVPN_LOG", "trace")]).current_dir(scratch.path());
         let process = Process::start(&format!("mrvpn-{instance}"), command, scratch.path());
         Self { process, instance, netns: String::from(netns.name()) }
     }

@@ -174,5 +174,9 @@ fn log_to_stderr() {
     let usual = if std::io::stderr().is_terminal() { "error" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("MRVPN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
 }
