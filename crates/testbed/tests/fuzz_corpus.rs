@@ -19,7 +19,7 @@ fn inputs(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), fs::read(path).expect("a file"))).collect()
 }
 
-// proves: T-01, T-53
+// proves: T-01, T-53, I-6
 #[test]
 fn every_input_of_every_corpus_is_taken_without_a_fault() {
     for (name, target) in targets::ALL {

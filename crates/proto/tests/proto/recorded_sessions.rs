@@ -77,13 +77,13 @@ fn read_and_write(session: &Value, direction: &str, reader: Side, writer: Side) 
         assert_eq!(writing.wrap(&packet), *datagram, "{parse}");
         reading.accept(&unwrapped, NOW);
         if !reading.is_none() {
-            // proves: T-04
             assert_eq!(reading.unwrap(datagram, NOW).err(), Some(Dropped::Replayed));
         }
     }
     packets.len()
 }
 
+// proves: T-04
 #[test]
 fn every_control_packet_of_every_recorded_session_is_read_and_written_again() {
     let counts: Vec<usize> = sessions()
