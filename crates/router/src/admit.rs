@@ -13,7 +13,7 @@ use crate::packet::transport::Transport;
 use crate::packet::{Malformed, field, icmp, tcp, udp};
 use crate::{
     Attachment, Checksum, DropReason, FlowTuple, Offload, Policy, Refusal, SegmentKind, Segmentation, TunnelId,
-    TunnelState, TunnelView, Via, pick,
+    TunnelState, Via, pick,
 };
 
 /// Why a packet stops here.
@@ -146,11 +146,11 @@ fn lacks_version(policy: &Policy, tunnel: TunnelId, candidate: &Candidate) -> bo
     })
 }
 
-/// Whether a tunnel carries packets now. This is looked at after the tunnel is known, never before.
-pub(crate) fn admit(policy: &Policy, tunnel: TunnelId, now: Moment) -> Result<TunnelView, Stop> {
+/// The largest packet of a tunnel that carries packets now. This is looked at after the tunnel is known, never before.
+pub(crate) fn admit(policy: &Policy, tunnel: TunnelId, now: Moment) -> Result<u16, Stop> {
     let view = policy.tunnel(tunnel).ok_or_else(|| denied(Some(tunnel), DropReason::TunnelDown))?;
     match view.state {
-        TunnelState::Up => Ok(*view),
+        TunnelState::Up => Ok(view.limit),
         TunnelState::Hold(until) if now < until => Err(Stop::Hold(Some(tunnel), until)),
         TunnelState::Hold(_) | TunnelState::Down => Err(denied(Some(tunnel), DropReason::TunnelDown)),
     }

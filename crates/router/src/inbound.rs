@@ -15,7 +15,7 @@ use crate::packet::Malformed;
 use crate::packet::ip::{Ip, may_be_source};
 use crate::packet::ipv4::{Fragment, Side};
 use crate::packet::transport::Transport;
-use crate::{Attachment, DropReason, Router, TunnelId, TunnelView};
+use crate::{Attachment, DropReason, LeaseId, Router, TunnelId};
 
 /// What becomes of a packet from a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,46 +111,50 @@ impl Router {
             return Err(DropReason::Malformed.into());
         }
         let view = self.policy.tunnel(tunnel).filter(|view| view.inner(ip.destination) == Some(ip.destination));
-        let view = *view.ok_or(DropReason::NotOurAddress)?;
+        let view = view.ok_or(DropReason::NotOurAddress)?;
+        let (lease, limit) = (view.lease, view.limit);
         if ip.fragment.is_later() {
             return self.carry_in_later(tunnel, packet, &ip, now);
         }
         let transport = Transport::parse(packet, &ip)?;
         if let Transport::IcmpError { kind, .. } = transport {
-            return self.carry_in_error(tunnel, &view, packet, &ip, kind, now);
+            return self.carry_in_error(tunnel, lease, packet, &ip, kind, now);
         }
         if !has_checksum(packet, &ip, &transport) {
             return Err(DropReason::Malformed.into());
         }
         let answer = Answer::of(packet, &ip, &transport)?;
-        let (id, flow) = self.flow_in(tunnel, &view, &answer, now)?;
+        let id = self.flow_in(tunnel, lease, &answer, now)?;
         if ip.fragment == Fragment::First && !self.follow_received(tunnel, &ip, id, now) {
             return Err(DropReason::Fragment.into());
         }
+        let flow = self.flows.get(id).ok_or(answer.unknown)?;
+        let (attachment, progress) = (flow.attachment, flow.progress);
         let to = Translation { side: Side::Destination, address: flow.inside.address, port: flow.inside.port };
-        nat::translate(packet, &ip, flow.protocol, to, most_mss(view.limit, ip.source), State::Complete);
-        self.flows.touch(id, flow.progress.after(Way::In, answer.segment), now);
-        Ok(flow.attachment)
+        nat::translate(packet, &ip, flow.protocol, to, most_mss(limit, ip.source), State::Complete);
+        self.flows.touch(id, progress.after(Way::In, answer.segment), now);
+        Ok(attachment)
     }
 
     /// The flow that asked for a packet, or one that it opens since `accept` names it.
     fn flow_in(
         &mut self,
         tunnel: TunnelId,
-        view: &TunnelView,
+        lease: LeaseId,
         answer: &Answer,
         now: Moment,
-    ) -> Result<(FlowId, Flow), DropReason> {
-        let key = OutsideKey::outside(tunnel, view.lease, answer.protocol, answer.remote, answer.port);
-        let known = self.flows.find_outside(&key, now).and_then(|id| Some((id, *self.flows.get(id)?)));
+    ) -> Result<FlowId, DropReason> {
+        let key = OutsideKey::outside(tunnel, lease, answer.protocol, answer.remote, answer.port);
+        let known = self.flows.find_outside(&key, now);
+        let is_over = |id: FlowId| self.flows.get(id).is_none_or(|flow| flow.progress.is_closing());
         match known {
+            Some(id) if !answer.opens() || !is_over(id) || !self.accepts(tunnel, answer) => Ok(id),
             // A connection that has ended, and the far side opens the next.
-            Some((id, flow)) if flow.progress.is_closing() && answer.opens() && self.accepts(tunnel, answer) => {
+            Some(id) => {
                 self.flows.remove(id);
-                self.accept(tunnel, view, answer, now)
+                self.accept(tunnel, answer, now)
             }
-            Some(found) => Ok(found),
-            None if answer.opens() && self.accepts(tunnel, answer) => self.accept(tunnel, view, answer, now),
+            None if answer.opens() && self.accepts(tunnel, answer) => self.accept(tunnel, answer, now),
             None => Err(answer.unknown),
         }
     }
@@ -166,13 +170,8 @@ impl Router {
     }
 
     /// Opens a flow from outside, to the address by which the interface shows the tunnel.
-    fn accept(
-        &mut self,
-        tunnel: TunnelId,
-        view: &TunnelView,
-        answer: &Answer,
-        now: Moment,
-    ) -> Result<(FlowId, Flow), DropReason> {
+    fn accept(&mut self, tunnel: TunnelId, answer: &Answer, now: Moment) -> Result<FlowId, DropReason> {
+        let view = self.policy.tunnel(tunnel).ok_or(answer.unknown)?;
         let address = view.presented(answer.remote.address).ok_or(answer.unknown)?;
         let outside = view.inner(answer.remote.address).ok_or(answer.unknown)?;
         let flow = Flow {
@@ -190,7 +189,7 @@ impl Router {
         }
         let policy = &self.policy;
         let id = self.flows.insert(flow, |old| lease_has_ended(policy, old), now);
-        id.map(|id| (id, flow)).ok_or(DropReason::TableFull)
+        id.ok_or(DropReason::TableFull)
     }
 
     /// A later fragment belongs to its first one's flow, and waits while that has not come.
@@ -231,7 +230,7 @@ impl Router {
     fn carry_in_error(
         &mut self,
         tunnel: TunnelId,
-        view: &TunnelView,
+        lease: LeaseId,
         packet: &mut [u8],
         ip: &Ip,
         kind: u8,
@@ -244,7 +243,7 @@ impl Router {
         let quote = Quote::parse(packet, ip).filter(|quote| believable && quote.ip.source == ip.destination);
         let quote = quote.ok_or(DropReason::NoFlow)?;
         let remote = Remote { address: quote.ip.destination, port: quote.destination_port };
-        let key = OutsideKey::outside(tunnel, view.lease, quote.protocol, remote, quote.source_port);
+        let key = OutsideKey::outside(tunnel, lease, quote.protocol, remote, quote.source_port);
         let id = self.flows.find_outside(&key, now);
         let flow = id.and_then(|id| self.flows.get(id)).ok_or(DropReason::NoFlow)?;
         debug_assert_eq!(

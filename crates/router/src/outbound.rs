@@ -16,7 +16,7 @@ use crate::packet::ip::Ip;
 use crate::packet::ipv4::{Fragment, Side};
 use crate::packet::transport::Transport;
 use crate::ports::{self, Wanted};
-use crate::{Attachment, DropReason, Offload, Refusal, Router, TunnelId, TunnelView};
+use crate::{Attachment, DropReason, Offload, Refusal, Router, TunnelId};
 
 /// What becomes of a packet of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,72 +93,69 @@ impl Router {
             return self.carry_out_error(packet, &ip, attachment, now);
         }
         let candidate = Candidate::of(&self.policy, attachment, packet, &ip, &transport)?;
-        let (id, flow, view) = self.flow_out(&candidate, &ip, offload, now)?;
+        let (id, limit) = self.flow_out(&candidate, &ip, offload, now)?;
         if ip.fragment == Fragment::First && !self.follow_sent(attachment, &ip, id, now) {
             return Err(Stop::Drop(DropReason::Fragment));
         }
+        let flow = self.flows.get(id).ok_or(Stop::Drop(DropReason::NoFlow))?;
+        let (tunnel, progress) = (flow.tunnel, flow.progress);
         let to = Translation { side: Side::Source, address: flow.outside.address, port: flow.outside.port };
-        nat::translate(packet, &ip, flow.protocol, to, most_mss(view.limit, ip.source), state);
-        self.flows.touch(id, flow.progress.after(Way::Out, candidate.segment), now);
-        Ok((flow.tunnel, view.limit))
+        nat::translate(packet, &ip, flow.protocol, to, most_mss(limit, ip.source), state);
+        self.flows.touch(id, progress.after(Way::Out, candidate.segment), now);
+        Ok((tunnel, limit))
     }
 
-    /// The flow of a packet, known or opened by it, once its tunnel takes the packet.
+    /// The flow of a packet, known or opened by it, once its tunnel takes the packet; and the largest that it takes.
     fn flow_out(
         &mut self,
         candidate: &Candidate,
         ip: &Ip,
         offload: &Offload,
         now: Moment,
-    ) -> Result<(FlowId, Flow, TunnelView), Stop> {
-        if let Some((id, flow)) = self.known(candidate, now)? {
-            let view =
-                admit(&self.policy, flow.tunnel, now).inspect_err(|stop| self.reset_if_refused(id, stop, now))?;
-            fits(flow.tunnel, ip, offload, view.limit)?;
-            return Ok((id, flow, view));
+    ) -> Result<(FlowId, u16), Stop> {
+        if let Some((id, tunnel)) = self.known(candidate, now)? {
+            let limit = admit(&self.policy, tunnel, now).inspect_err(|stop| self.reset_if_refused(id, stop, now))?;
+            fits(tunnel, ip, offload, limit)?;
+            return Ok((id, limit));
         }
         let tunnel = choose(&self.policy, candidate, now)?;
-        let view = admit(&self.policy, tunnel, now)?;
-        fits(tunnel, ip, offload, view.limit)?;
-        let (id, flow) = self.open(candidate, tunnel, &view, now)?;
-        Ok((id, flow, view))
+        let limit = admit(&self.policy, tunnel, now)?;
+        fits(tunnel, ip, offload, limit)?;
+        Ok((self.open(candidate, tunnel, now)?, limit))
     }
 
     /// A live flow of this packet. One whose lease has ended goes: its packet is refused, unless it opens another one.
-    fn known(&mut self, candidate: &Candidate, now: Moment) -> Result<Option<(FlowId, Flow)>, Stop> {
+    fn known(&mut self, candidate: &Candidate, now: Moment) -> Result<Option<(FlowId, TunnelId)>, Stop> {
         let Some(id) = self.flows.find_inside(&candidate.key(), now) else { return Ok(None) };
-        let Some(flow) = self.flows.get(id).copied() else { return Ok(None) };
-        let ended = lease_has_ended(&self.policy, &flow);
+        let Some(flow) = self.flows.get(id) else { return Ok(None) };
+        let tunnel = flow.tunnel;
+        let ended = lease_has_ended(&self.policy, flow);
         let reopened = candidate.segment.is_some_and(Segment::opens) && (ended || flow.progress.is_closing());
         if ended || reopened {
             self.flows.remove(id);
         }
         match (reopened, ended) {
             (true, _) => Ok(None),
-            (false, true) => Err(denied(Some(flow.tunnel), DropReason::LeaseEnded)),
-            (false, false) => Ok(Some((id, flow))),
+            (false, true) => Err(denied(Some(tunnel), DropReason::LeaseEnded)),
+            (false, false) => Ok(Some((id, tunnel))),
         }
     }
 
     /// Opens a flow in a tunnel's lease.
-    fn open(
-        &mut self,
-        candidate: &Candidate,
-        tunnel: TunnelId,
-        view: &TunnelView,
-        now: Moment,
-    ) -> Result<(FlowId, Flow), Stop> {
+    fn open(&mut self, candidate: &Candidate, tunnel: TunnelId, now: Moment) -> Result<FlowId, Stop> {
+        let view = self.policy.tunnel(tunnel).ok_or_else(|| denied(Some(tunnel), DropReason::TunnelDown))?;
         let Candidate { attachment, protocol, inside, remote, .. } = *candidate;
         let address = view.inner(remote.address).ok_or_else(|| denied(Some(tunnel), DropReason::NoAddress))?;
-        let wanted = Wanted { tunnel, lease: view.lease, protocol, inside, remote };
+        let lease = view.lease;
+        let wanted = Wanted { tunnel, lease, protocol, inside, remote };
         let port = ports::free_port(&wanted, &self.flows, &self.resting, &mut self.random, now)
             .ok_or_else(|| denied(Some(tunnel), DropReason::PortsUsed))?;
         let outside = Outside { address, port };
         let progress = Progress::new(protocol);
-        let flow = Flow { attachment, tunnel, lease: view.lease, protocol, inside, outside, remote, progress };
+        let flow = Flow { attachment, tunnel, lease, protocol, inside, outside, remote, progress };
         let policy = &self.policy;
         let id = self.flows.insert(flow, |old| lease_has_ended(policy, old), now);
-        id.map(|id| (id, flow)).ok_or_else(|| denied(Some(tunnel), DropReason::TableFull))
+        id.ok_or_else(|| denied(Some(tunnel), DropReason::TableFull))
     }
 
     /// A later fragment goes where its first went, and waits while that has not come.
@@ -180,10 +177,10 @@ impl Router {
         if lease_has_ended(&self.policy, flow) {
             return Err(denied(Some(flow.tunnel), DropReason::LeaseEnded));
         }
-        let view = admit(&self.policy, flow.tunnel, now)?;
-        fits(flow.tunnel, ip, &Offload::NONE, view.limit)?;
+        let limit = admit(&self.policy, flow.tunnel, now)?;
+        fits(flow.tunnel, ip, &Offload::NONE, limit)?;
         ip.set_address(packet, Side::Source, flow.outside.address);
-        Ok((flow.tunnel, view.limit))
+        Ok((flow.tunnel, limit))
     }
 
     /// Lets later fragments follow a first one; `false` if it overlaps what came already.
@@ -214,11 +211,11 @@ impl Router {
         if lease_has_ended(&self.policy, flow) {
             return Err(denied(Some(flow.tunnel), DropReason::LeaseEnded));
         }
-        let view = admit(&self.policy, flow.tunnel, now)?;
-        fits(flow.tunnel, ip, &Offload::NONE, view.limit)?;
+        let limit = admit(&self.policy, flow.tunnel, now)?;
+        fits(flow.tunnel, ip, &Offload::NONE, limit)?;
         let to = Translation { side: Side::Destination, address: flow.outside.address, port: flow.outside.port };
         icmp_error::translate(packet, ip, &quote, flow.outside.address, to);
-        Ok((flow.tunnel, view.limit))
+        Ok((flow.tunnel, limit))
     }
 
     /// A refused TCP connection is dead for the app, so its flow need not stay long.

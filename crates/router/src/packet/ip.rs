@@ -41,6 +41,7 @@ impl Ip {
     /// # Errors
     ///
     /// [`Malformed`], as [`Ipv4::parse`] and [`Ipv6::parse`] have it.
+    #[inline]
     pub fn parse(packet: &[u8]) -> Result<Self, Malformed> {
         match packet.first().map(|first| first >> 4) {
             Some(4) => Ipv4::parse(packet).map(Self::from),
@@ -66,6 +67,7 @@ impl Ip {
 
     /// Whether the header's own checksum is right; IPv6 has none.
     #[must_use]
+    #[inline]
     pub fn checksum_is_right(&self, packet: &[u8]) -> bool {
         match self.source {
             IpAddr::V4(_) => packet.get(..self.header).is_some_and(|header| Sum::of(header).fold() == 0xffff),
@@ -74,6 +76,7 @@ impl Ip {
     }
 
     /// The address on a side.
+    #[inline]
     pub(crate) const fn address(&self, side: Side) -> IpAddr {
         match side {
             Side::Source => self.source,
@@ -83,6 +86,7 @@ impl Ip {
 
     /// Writes another address of the same version into the header at the start of `packet`, mends the header's checksum
     /// and returns what changed for checksums that cover the pseudo-header.
+    #[inline]
     pub(crate) fn set_address(&self, packet: &mut [u8], side: Side, new: IpAddr) -> Change {
         match (self.address(side), new) {
             (IpAddr::V4(old), IpAddr::V4(new)) => ipv4::set_address(packet, side, old, new),
