@@ -46,7 +46,7 @@ impl Counters {
 struct Line(&'static str, String);
 
 /// Counts what comes out of a region's tunnel: `multicast` (and broadcast), `expected` (from the client's own address),
-/// `six` (IPv6), `strange` (all else); and `outer`, what comes in for the server's port.
+/// `expected6` (from its own IPv6 address), `six` (other IPv6), `strange` (all else); and `outer`, what comes in for the server's port.
 #[track_caller]
 pub(crate) fn watch_region(netns: &Netns, region: Region, scratch: &Scratch) {
     let tunnel = "iifname \"tun0\"";
@@ -54,22 +54,28 @@ pub(crate) fn watch_region(netns: &Netns, region: Region, scratch: &Scratch) {
         Line("multicast", format!("{tunnel} ip daddr {{ 224.0.0.0/4, 255.255.255.255 }}")),
         Line("multicast6", format!("{tunnel} ip6 daddr ff00::/8")),
         Line("expected", format!("{tunnel} ip saddr {}", region.client)),
+        Line("expected6", format!("{tunnel} ip6 saddr {}", region.six.2)),
         Line("six", format!("{tunnel} meta nfproto ipv6")),
         Line("strange", String::from(tunnel)),
-        Line("outer", String::from("iifname \"out\" udp dport 1194")),
+        Line("outer", String::from("iifname \"out\" meta l4proto { tcp, udp } th dport 1194")),
     ];
     watch(netns, &lines, scratch);
 }
 
 /// Counts what the client sends towards "internet": `outer` (to a server), `dns`, `forwarded` (of the box behind the
 /// client), `multicast`, `inner_source` (an address of a tunnel or of our pools), `inner` (for a region's network),
-/// `public` (for an address that the regions share), `unclaimed`, `public6`, `nd`, `other`.
+/// `public` (for an address that the regions share), `unclaimed`, the IPv6 ones `inner_source6`, `inner6`, `public6`; `nd`,
+/// `other`.
 #[track_caller]
 pub(crate) fn watch_internet(netns: &Netns, scratch: &Scratch) {
     let lan = "iifname \"lan\"";
     let outer = REGIONS.map(|region| region.outer).join(", ");
     let lines = [
-        Line("outer", format!("{lan} ip saddr 192.168.1.2 ip daddr {{ {outer} }} udp dport 1194")),
+        Line(
+            "outer",
+            format!("{lan} ip saddr 192.168.1.2 ip daddr {{ {outer} }} meta l4proto {{ tcp, udp }} th dport 1194"),
+        ),
+        Line("outer6", format!("{lan} ip6 saddr 2001:db8:1::2 ip6 daddr 2001:db8:2::/48 meta l4proto {{ tcp, udp }}")),
         Line("inner_source", format!("{lan} ip saddr {{ 10.100.0.0/14, 198.18.0.0/15 }}")),
         Line("multicast", format!("{lan} ip daddr {{ 224.0.0.0/4, 255.255.255.255 }}")),
         Line("forwarded", format!("{lan} ip saddr 192.168.50.0/24")),
@@ -78,6 +84,8 @@ pub(crate) fn watch_internet(netns: &Netns, scratch: &Scratch) {
         Line("unclaimed", format!("{lan} ip daddr 203.0.113.77")),
         Line("public", format!("{lan} ip daddr {{ 203.0.113.0/24, 198.51.100.0/24 }}")),
         Line("nd", format!("{lan} icmpv6 type {{ 133, 134, 135, 136, 143 }}")),
+        Line("inner_source6", format!("{lan} ip6 saddr {{ 2001:db8:100::/46, 2001:2::/48 }}")),
+        Line("inner6", format!("{lan} ip6 daddr 2001:db8:100::/46")),
         Line("public6", format!("{lan} ip6 daddr 2001:db8:99::/48")),
         Line("other", String::from(lan)),
     ];

@@ -5,6 +5,7 @@
 mod command; // run a program to its end
 mod counters; // packets counted by the kernel where they pass
 mod cpu; // what a process has cost
+mod farm; // many servers in one place
 mod host_snapshot; // before and after
 pub mod mrvpn; // the program under test
 mod netns; // one network namespace
@@ -15,19 +16,22 @@ mod process; // a program that stays
 mod profile_text; // the .ovpn of a region
 mod region; // the three regions and their addresses
 mod scratch; // files of a test
+mod server_options; // what a test asks of a server
 pub mod stock_client; // Debian's client
 mod world; // all of it joined
 
 pub use counters::Counters;
 pub use cpu::cpu_time;
+pub use farm::{Farm, Field};
 pub use host_snapshot::HostSnapshot;
 pub use mrvpn::Mrvpn;
 pub use netns::Netns;
-pub use openvpn_server::{ACCOUNT, OPENVPN_PORT, OpenvpnServer, ServerOptions, Wrapping};
-pub use pki::{Identity, Pki};
+pub use openvpn_server::{ACCOUNT, OPENVPN_PORT, OpenvpnServer, Seat};
+pub use pki::{Fault, Identity, Pki};
 pub use probe::{Answer, Background, PROTOS, Proto, ask, helper, ping, run as run_helper};
 pub use process::{Process, wait_until};
 pub use profile_text::ProfileText;
-pub use region::{FR, PUBLIC, REGIONS, Region, SERVICE_PORT, UK, UNCLAIMED, US};
+pub use region::{FR, PUBLIC, PUBLIC6, REGIONS, Region, SERVICE_PORT, UK, UNCLAIMED, US};
 pub use scratch::{Scratch, unique_name};
+pub use server_options::{Outside, ServerOptions, Transport, Wrapping};
 pub use world::{CLIENT, NOBODY, ROUTER, World, usual_wrapping};

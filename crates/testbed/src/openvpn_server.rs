@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{netns::Netns, pki::Pki, process::Process, region::Region};
+use crate::{
+    netns::Netns,
+    pki::Pki,
+    process::Process,
+    region::Region,
+    server_options::{Outside, ServerOptions, Transport, Wrapping},
+};
 
 /// Port of every server.
 pub const OPENVPN_PORT: u16 = 1194;
@@ -18,63 +24,42 @@ pub const ACCOUNT: (&str, &str) = ("alice", "correct horse");
 /// A server says this when it takes clients.
 const READY: &str = "Initialization Sequence Completed";
 
-/// How the control channel is wrapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrapping {
-    /// Not at all.
-    None,
-    /// `tls-auth` with SHA256, directions 0 and 1.
-    TlsAuth,
-    /// `tls-crypt`.
-    TlsCrypt,
-}
-
-/// What a server does beyond the common configuration.
+/// Where a server stands: its address and port outside, its device and its network inside.
 #[derive(Clone, Debug)]
-pub struct ServerOptions {
-    /// Wrapping of its control channel.
-    pub wrapping: Wrapping,
-    /// Whether it asks for a user and a password, and counts each login.
-    pub password: bool,
-    /// Options that it pushes, without the word `push`.
-    pub pushes: Vec<String>,
-    /// Other lines of its configuration.
-    pub lines: Vec<String>,
+pub struct Seat {
+    /// Name of its files and in messages.
+    pub name: String,
+    /// The outer address, of either family.
+    pub outer: String,
+    /// The outer port.
+    pub port: u16,
+    /// The tun device.
+    pub device: String,
+    /// Network and mask of `server`.
+    pub network: (String, String),
 }
 
-impl ServerOptions {
-    /// A server with this wrapping that pushes nothing but its address and `ping 1`, `ping-restart 4`.
+impl Seat {
+    /// A region's own: port 1194, `tun0`.
     #[must_use]
-    pub fn new(wrapping: Wrapping) -> Self {
-        Self { wrapping, password: false, pushes: Vec::new(), lines: Vec::new() }
-    }
-
-    /// Asks for user and password.
-    #[must_use]
-    pub fn with_password(mut self) -> Self {
-        self.password = true;
-        self
-    }
-
-    /// Pushes one option more.
-    #[must_use]
-    pub fn push(mut self, option: &str) -> Self {
-        self.pushes.push(String::from(option));
-        self
-    }
-
-    /// Has one line more.
-    #[must_use]
-    pub fn line(mut self, line: &str) -> Self {
-        self.lines.push(String::from(line));
-        self
+    pub fn of(region: Region, outside: Outside) -> Self {
+        Self {
+            name: String::from(region.name),
+            outer: String::from(match outside {
+                Outside::Four => region.outer,
+                Outside::Six => region.outer6.0,
+            }),
+            port: OPENVPN_PORT,
+            device: String::from("tun0"),
+            network: (String::from(region.network.0), String::from(region.network.1)),
+        }
     }
 }
 
 /// A running (or killed) server.
 #[derive(Debug)]
 pub struct OpenvpnServer {
-    region: Region,
+    seat: Seat,
     directory: PathBuf,
     options: ServerOptions,
     process: Option<Process>,
@@ -87,8 +72,8 @@ impl OpenvpnServer {
     /// When the files cannot be written.
     #[must_use]
     #[track_caller]
-    pub fn new(region: Region, options: ServerOptions, pki: &Pki, directory: &Path) -> Self {
-        let this = Self { region, directory: directory.to_path_buf(), options, process: None };
+    pub fn new(seat: Seat, options: ServerOptions, pki: &Pki, directory: &Path) -> Self {
+        let this = Self { seat, directory: directory.to_path_buf(), options, process: None };
         this.write("conf", &this.configuration(pki));
         this.write("login.sh", &login_script(&this.logins_file()));
         this
@@ -102,7 +87,7 @@ impl OpenvpnServer {
     pub fn start(&mut self, netns: &Netns) {
         let mut command = netns.command("openvpn");
         command.args(["--config", &self.file("conf").display().to_string()]);
-        let mut process = Process::start(&format!("openvpn-{}", self.region.name), command, &self.directory);
+        let mut process = Process::start(&format!("openvpn-{}", self.seat.name), command, &self.directory);
         process.wait_for(READY, Duration::from_secs(10));
         self.process = Some(process);
     }
@@ -119,7 +104,7 @@ impl OpenvpnServer {
     #[must_use]
     #[track_caller]
     pub fn pid(&self) -> u32 {
-        self.process.as_ref().unwrap_or_else(|| panic!("the server of {} does not run", self.region.name)).pid()
+        self.process.as_ref().unwrap_or_else(|| panic!("the server of {} does not run", self.seat.name)).pid()
     }
 
     /// How many logins it has judged, right or wrong.
@@ -135,17 +120,22 @@ impl OpenvpnServer {
     }
 
     fn configuration(&self, pki: &Pki) -> String {
-        let (region, at) = (&self.region, |name: &str| pki.path(name));
+        let (seat, options, at) = (&self.seat, &self.options, |name: &str| pki.path(name));
+        let identity = &options.identity;
         let mut lines = vec![
-            format!("server {} {}", region.network.0, region.network.1),
-            format!("local {}\nport {OPENVPN_PORT}\nproto udp\ndev tun0\ndev-type tun\ntopology subnet", region.outer),
-            format!("ca {}\ncert {}\nkey {}\ndh none", at("ca.crt"), at("server.crt"), at("server.key")),
+            format!("server {} {}", seat.network.0, seat.network.1),
+            format!("local {}\nport {}\nproto {}", seat.outer, seat.port, protocol(options)),
+            format!("dev {}\ndev-type tun\ntopology subnet", seat.device),
+            format!("ca {}\ndh none", at("ca.crt")),
+            format!("cert {}\nkey {}", at(&format!("{identity}.crt")), at(&format!("{identity}.key"))),
             format!("keepalive 1 4\nverb 3\ntmp-dir {}", self.directory.display()),
         ];
-        lines.push(match self.options.wrapping {
-            Wrapping::None => String::new(),
-            Wrapping::TlsAuth => format!("tls-auth {} 0\nauth SHA256", at("static.key")),
-            Wrapping::TlsCrypt => format!("tls-crypt {}", at("static.key")),
+        lines.push(match (options.wrapping, options.transport) {
+            (Wrapping::None, _) => String::new(),
+            (Wrapping::TlsAuth, _) => format!("tls-auth {} 0\nauth SHA256", at("static.key")),
+            (Wrapping::TlsCrypt, _) => format!("tls-crypt {}", at("static.key")),
+            (Wrapping::TlsCryptV2, Transport::Udp) => format!("tls-crypt-v2 {} force-cookie", at("v2-server.key")),
+            (Wrapping::TlsCryptV2, Transport::Tcp) => format!("tls-crypt-v2 {}", at("v2-server.key")),
         });
         if self.options.password {
             let script = self.file("login.sh").display().to_string();
@@ -157,7 +147,7 @@ impl OpenvpnServer {
     }
 
     fn file(&self, ending: &str) -> PathBuf {
-        self.directory.join(format!("{}-server.{ending}", self.region.name))
+        self.directory.join(format!("{}-server.{ending}", self.seat.name))
     }
 
     fn logins_file(&self) -> PathBuf {
@@ -168,6 +158,16 @@ impl OpenvpnServer {
     fn write(&self, ending: &str, text: &str) {
         let path = self.file(ending);
         fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+/// The word of `proto`: both families have their own.
+fn protocol(options: &ServerOptions) -> &'static str {
+    match (options.transport, options.outside) {
+        (Transport::Udp, Outside::Four) => "udp4",
+        (Transport::Udp, Outside::Six) => "udp6",
+        (Transport::Tcp, Outside::Four) => "tcp4-server",
+        (Transport::Tcp, Outside::Six) => "tcp6-server",
     }
 }
 

@@ -121,6 +121,15 @@ impl Background {
         Self::start(netns, "flows", &["--to", &to, "--flows", &flows, "--ms", &ms], scratch)
     }
 
+    /// As [`Self::flows`], bound to an address.
+    #[must_use]
+    #[track_caller]
+    pub fn flows_from(netns: &Netns, to: &str, from: &str, flows: u32, time: Duration, scratch: &Scratch) -> Self {
+        let (to, flows, ms) = (service(to), flows.to_string(), time.as_millis().to_string());
+        let arguments = with_from(&["--to", &to, "--flows", &flows, "--ms", &ms], Some(from));
+        Self::start(netns, "flows", &arguments, scratch)
+    }
+
     /// Waits for its end and reads its answer.
     ///
     /// # Panics

@@ -1,20 +1,24 @@
 //! The `.ovpn` text that a provider would hand out for a region, with everything inline; and the wrong ones that tests need.
 
 use crate::{
-    openvpn_server::{OPENVPN_PORT, Wrapping},
+    openvpn_server::{OPENVPN_PORT, Seat},
     pki::Pki,
     region::Region,
+    server_options::{Outside, ServerOptions, Transport, Wrapping},
 };
 
 /// A profile under construction.
 #[derive(Clone, Debug)]
 pub struct ProfileText {
-    remote: String,
+    remotes: Vec<(String, u16)>,
+    transport: Transport,
     wrapping: Wrapping,
     ca: String,
     static_key: String,
+    client_key: String,
     client: (String, String),
     account: Option<(String, String)>,
+    server_usage: bool,
     lines: Vec<String>,
 }
 
@@ -23,20 +27,60 @@ impl ProfileText {
     #[must_use]
     pub fn new(region: Region, wrapping: Wrapping, pki: &Pki) -> Self {
         Self {
-            remote: String::from(region.outer),
+            remotes: vec![(String::from(region.outer), OPENVPN_PORT)],
+            transport: Transport::Udp,
             wrapping,
             ca: pki.ca.clone(),
             static_key: pki.static_key.clone(),
+            client_key: pki.v2_client_key.clone(),
             client: (pki.client.certificate.clone(), pki.client.key.clone()),
             account: None,
+            server_usage: true,
             lines: Vec::new(),
         }
+    }
+
+    /// The right profile for a server with these options at this seat.
+    #[must_use]
+    pub fn for_server(seat: &Seat, options: &ServerOptions, pki: &Pki) -> Self {
+        let mut this = Self::new(crate::region::UK, options.wrapping, pki).transport(options.transport);
+        this.remotes = vec![(seat.outer.clone(), seat.port)];
+        this.lines.clone_from(&options.profile_lines);
+        this
     }
 
     /// Names another remote: a host name, an address where nobody is.
     #[must_use]
     pub fn remote(mut self, remote: &str) -> Self {
-        self.remote = String::from(remote);
+        self.remotes = vec![(String::from(remote), OPENVPN_PORT)];
+        self
+    }
+
+    /// Names these remotes, in this order.
+    #[must_use]
+    pub fn remotes(mut self, remotes: &[(&str, u16)]) -> Self {
+        self.remotes = remotes.iter().map(|(host, port)| (String::from(*host), *port)).collect();
+        self
+    }
+
+    /// The remote of a region in one family.
+    #[must_use]
+    pub fn outside(self, region: Region, outside: Outside) -> Self {
+        let seat = Seat::of(region, outside);
+        self.remotes(&[(&seat.outer, seat.port)])
+    }
+
+    /// Wraps as a server with another wrapping than the usual one wants it.
+    #[must_use]
+    pub fn wrapping(mut self, wrapping: Wrapping) -> Self {
+        self.wrapping = wrapping;
+        self
+    }
+
+    /// Dials by another transport.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
         self
     }
 
@@ -61,6 +105,13 @@ impl ProfileText {
         self
     }
 
+    /// Asks for no server usage in the server's certificate, as many profiles do not.
+    #[must_use]
+    pub fn without_server_usage(mut self) -> Self {
+        self.server_usage = false;
+        self
+    }
+
     /// Has one line more.
     #[must_use]
     pub fn line(mut self, line: &str) -> Self {
@@ -71,10 +122,14 @@ impl ProfileText {
     /// The file's text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = format!(
-            "client\ndev tun\nproto udp\nremote {} {OPENVPN_PORT}\nnobind\nremote-cert-tls server\nverb 3\n",
-            self.remote
-        );
+        let mut text = String::from("client\ndev tun\nnobind\nverb 3\n");
+        text += &format!("proto {}\n", self.transport.word());
+        for (host, port) in &self.remotes {
+            text += &format!("remote {host} {port}\n");
+        }
+        if self.server_usage {
+            text += "remote-cert-tls server\n";
+        }
         text += &block("ca", &self.ca);
         text += &block("cert", &self.client.0);
         text += &block("key", &self.client.1);
@@ -85,6 +140,7 @@ impl ProfileText {
                 text += &block("tls-auth", &self.static_key);
             }
             Wrapping::TlsCrypt => text += &block("tls-crypt", &self.static_key),
+            Wrapping::TlsCryptV2 => text += &block("tls-crypt-v2", &self.client_key),
         }
         if let Some((user, password)) = &self.account {
             text += &block("auth-user-pass", &format!("{user}\n{password}\n"));

@@ -9,18 +9,23 @@
 //! Each region *and* "internet" answer at the public addresses and at the regions' inner ones: the name in an answer proves
 //! the way that the question took, and a question that leaves in clear is answered too, by the wrong one.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::{
     counters::{self, Counters},
     netns::Netns,
-    openvpn_server::{OpenvpnServer, ServerOptions, Wrapping},
+    openvpn_server::{OpenvpnServer, Seat},
     pki::Pki,
     probe::helper,
     process::Process,
     profile_text::ProfileText,
-    region::{PUBLIC, REGIONS, Region, SERVICE_PORT, UNCLAIMED},
+    region::{PUBLIC, PUBLIC6, REGIONS, Region, SERVICE_PORT, UNCLAIMED},
     scratch::{Scratch, unique_name},
+    server_options::{ServerOptions, Wrapping},
 };
 
 /// The client's address on its LAN.
@@ -44,6 +49,8 @@ pub struct World {
     /// A container's stand-in behind the client, 192.168.50.2.
     pub guest: Netns,
     regions: BTreeMap<&'static str, Netns>,
+    /// The regions as this world has them, in the order of the file.
+    pub places: [Region; 3],
     /// Certificates and keys.
     pub pki: Pki,
     /// Files of this world.
@@ -58,6 +65,16 @@ impl World {
     #[must_use]
     #[track_caller]
     pub fn new(rp_filter: u8) -> Self {
+        Self::of(rp_filter, REGIONS)
+    }
+
+    /// As [`Self::new`], with other inner addresses: regions may share them.
+    ///
+    /// # Panics
+    /// When it cannot be built, with the reason.
+    #[must_use]
+    #[track_caller]
+    pub fn of(rp_filter: u8, places: [Region; 3]) -> Self {
         let name = unique_name();
         let scratch = Scratch::new(&name);
         let netns = |role: &str| Netns::new(&format!("{name}-{role}"));
@@ -67,14 +84,17 @@ impl World {
             client: netns("client"),
             internet: netns("internet"),
             guest: netns("guest"),
-            regions: REGIONS.iter().map(|region| (region.name, netns(region.name))).collect(),
+            regions: places.iter().map(|region| (region.name, netns(region.name))).collect(),
+            places,
             pki: Pki::new(scratch.path()),
             scratch,
         };
         this.join_client(rp_filter);
         this.join_guest();
-        this.internet.sysctl("net.ipv4.ip_forward", "1");
-        for region in REGIONS {
+        for forwarding in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
+            this.internet.sysctl(forwarding, "1");
+        }
+        for region in places {
             this.join_region(region);
         }
         this.answer_everywhere();
@@ -95,7 +115,8 @@ impl World {
     /// When it does not come up.
     #[track_caller]
     pub fn start_server(&mut self, region: Region, options: ServerOptions) {
-        let mut server = OpenvpnServer::new(region, options, &self.pki, self.scratch.path());
+        let seat = Seat::of(region, options.outside);
+        let mut server = OpenvpnServer::new(seat, options, &self.pki, self.scratch.path());
         server.start(&self.regions[region.name]);
         self.servers.insert(region.name, server);
     }
@@ -103,7 +124,7 @@ impl World {
     /// Starts all three: uk without wrapping, fr with tls-auth, us with tls-crypt; `extend` adds to each one's options.
     #[track_caller]
     pub fn start_servers(&mut self, extend: impl Fn(Region, ServerOptions) -> ServerOptions) {
-        for region in REGIONS {
+        for region in self.places {
             self.start_server(region, extend(region, ServerOptions::new(usual_wrapping(region))));
         }
     }
@@ -116,6 +137,16 @@ impl World {
     #[track_caller]
     pub fn server(&self, region: Region) -> &OpenvpnServer {
         self.servers.get(region.name).unwrap_or_else(|| panic!("no server was started in {}", region.name))
+    }
+
+    /// Kills a region's server without a goodbye and starts another in its place.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn replace_server(&mut self, region: Region, options: ServerOptions) {
+        self.kill_server(region);
+        self.start_server(region, options);
     }
 
     /// Kills a region's server without a goodbye.
@@ -155,7 +186,7 @@ impl World {
         let argument = |region: Region| {
             format!("{}={}", region.name, self.write_profile(region.name, &self.profile(region)).display())
         };
-        REGIONS.into_iter().map(argument).collect()
+        self.places.into_iter().map(argument).collect()
     }
 
     /// Writes a `mrvpn.toml` with all three tunnels, in the order of the file, and `more` lines; the words for `mrvpn up`.
@@ -200,7 +231,6 @@ impl World {
             "addr add {ROUTER}/24 dev lan
              addr add 2001:db8:1::1/64 dev lan
              route add 192.168.50.0/24 via {CLIENT}
-             addr add 2001:db8:99::10/128 dev lo
              route add blackhole {NOBODY}/32"
         ));
         self.client.etc("resolv.conf", &format!("nameserver {ROUTER}\noptions timeout:1 attempts:2\n"));
@@ -217,32 +247,51 @@ impl World {
     #[track_caller]
     fn join_region(&self, region: Region) {
         let (netns, link) = (self.region(region), format!("to-{}", region.name));
+        let (outer6, gateway6) = region.outer6;
         netns.link("out", &self.internet, &link);
-        netns.ip(&format!("addr add {}/30 dev out\nroute add default via {}", region.outer, region.gateway));
-        self.internet.ip(&format!("addr add {}/30 dev {link}", region.gateway));
+        netns.ip(&format!(
+            "addr add {}/30 dev out
+             route add default via {}
+             addr add {outer6}/64 dev out
+             -6 route add default via {gateway6}",
+            region.outer, region.gateway
+        ));
+        self.internet.ip(&format!("addr add {}/30 dev {link}\naddr add {gateway6}/64 dev {link}", region.gateway));
+        // Beyond its server a region is a router too: a packet whose time is over there is told so by the gateway.
+        for setting in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
+            netns.sysctl(setting, "1");
+        }
         counters::watch_region(netns, region, &self.scratch);
     }
 
     /// Puts the shared addresses onto `lo` of every place and starts a service there.
     #[track_caller]
     fn answer_everywhere(&mut self) {
-        for region in REGIONS {
-            let addresses = [&PUBLIC[..], &[region.inner]].concat();
-            for address in PUBLIC {
-                self.region(region).ip(&format!("addr add {address}/32 dev lo"));
+        for region in self.places {
+            let shared = [&PUBLIC[..], &PUBLIC6].concat();
+            own(self.region(region), &shared);
+            // The inner addresses stand on the tunnel alone, which comes and goes with the server.
+            for setting in ["net.ipv4.ip_nonlocal_bind", "net.ipv6.ip_nonlocal_bind"] {
+                self.region(region).sysctl(setting, "1");
             }
-            // The inner address stands on the tunnel alone, which comes and goes with the server.
-            self.region(region).sysctl("net.ipv4.ip_nonlocal_bind", "1");
+            let addresses = [shared.as_slice(), &[region.inner, region.six.1]].concat();
             self.services.push(serve(self.region(region), region.name, &addresses, &self.scratch));
         }
-        let inner = REGIONS.map(|region| region.inner);
-        let addresses = [&PUBLIC[..], &inner[..], &[UNCLAIMED]].concat();
-        for address in &addresses {
-            self.internet.ip(&format!("addr add {address}/32 dev lo"));
-        }
+        let inner: BTreeSet<&str> = self.places.iter().flat_map(|region| [region.inner, region.six.1]).collect();
+        let addresses = [&PUBLIC[..], &PUBLIC6, &[UNCLAIMED], &inner.into_iter().collect::<Vec<_>>()].concat();
+        own(&self.internet, &addresses);
         let addresses = [addresses.as_slice(), &[ROUTER]].concat();
         self.services.push(serve(&self.internet, "internet", &addresses, &self.scratch));
         self.services.push(name_server(&self.internet, &self.scratch));
+    }
+}
+
+/// Gives addresses of either family to `lo`.
+#[track_caller]
+fn own(netns: &Netns, addresses: &[&str]) {
+    for address in addresses {
+        let length = if address.contains(':') { 128 } else { 32 };
+        netns.ip(&format!("addr add {address}/{length} dev lo"));
     }
 }
 
@@ -274,6 +323,9 @@ fn name_server(netns: &Netns, scratch: &Scratch) -> Process {
     command.args(["dns", "--listen", &format!("{ROUTER}:53")]);
     for region in REGIONS {
         command.args(["--record", &format!("{}={}", region.host_name(), region.outer)]);
+        for address in [region.outer, region.outer6.0] {
+            command.args(["--record", &format!("{}={address}", region.dual_name())]);
+        }
     }
     let mut process = Process::start("name-server", command, scratch.path());
     process.wait_for("ready", Duration::from_secs(5));

@@ -8,8 +8,8 @@ use std::{
 };
 
 use mrvpn_testbed::{
-    Mrvpn, Netns, OpenvpnServer, Pki, Process, ProfileText, Scratch, ServerOptions, UK, Wrapping, cpu_time,
-    stock_client, unique_name, wait_until,
+    Mrvpn, Netns, OpenvpnServer, Outside, Pki, Process, ProfileText, Scratch, Seat, ServerOptions, UK, Wrapping,
+    cpu_time, stock_client, unique_name, wait_until,
 };
 use serde_json::Value;
 
@@ -94,7 +94,8 @@ impl Lab {
         client.ip(&format!("addr add {}/30 dev eth0", UK.gateway));
         far.ip(&format!("addr add {}/30 dev out", UK.outer));
         let pki = Pki::new(scratch.path());
-        let mut server = OpenvpnServer::new(UK, ServerOptions::new(Wrapping::None), &pki, scratch.path());
+        let mut server =
+            OpenvpnServer::new(Seat::of(UK, Outside::Four), ServerOptions::new(Wrapping::None), &pki, scratch.path());
         server.start(&far);
         pin(server.pid(), CORES.1);
         let mut command = far.command("taskset");

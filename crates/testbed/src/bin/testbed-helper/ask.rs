@@ -40,6 +40,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value, String> {
 /// A connection to a service, after its greeting.
 pub(crate) fn connect(to: SocketAddr, from: SocketAddr, timeout: Duration) -> io::Result<(TcpStream, Answer)> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    // A port that a test names again is not kept from it by its own last connection.
+    socket.set_reuse_address(from.port() != 0)?;
     socket.bind(&from.into())?;
     socket.connect_timeout(&to.into(), timeout)?;
     let stream = TcpStream::from(socket);

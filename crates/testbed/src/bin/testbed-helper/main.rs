@@ -11,6 +11,7 @@ mod probe; // many questions a second, and the longest silence
 mod scan; // what answers where nothing should
 mod serve; // the service of a region
 mod stream; // one TCP connection kept busy until it breaks
+mod trace; // who says that a time to live is over
 mod transfer; // megabytes each way, compared byte by byte
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn run(command: &str, arguments: &Arguments) -> Result<(), String> {
         "flows" => say(&flows::run(arguments)?),
         "stream" => say(&stream::run(arguments)?),
         "scan" => say(&scan::run(arguments)?),
+        "trace" => say(&trace::run(arguments)?),
         "send" => say(&scan::send(arguments)?),
         other => Err(format!("no such command: {other:?}")),
     }

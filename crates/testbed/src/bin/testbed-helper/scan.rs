@@ -1,7 +1,7 @@
 //! Packets that nobody asked for: a port scan by TCP and UDP, and plain datagrams from a chosen address and port.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     thread,
     time::Duration,
 };
@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// Tries each `--port` of the address `--host` by TCP and by UDP; lists what said anything, a refusal included.
 pub(crate) fn run(arguments: &Arguments) -> Result<Value, String> {
     let host: IpAddr = arguments.need("host")?;
-    let from = SocketAddr::new(arguments.get::<IpAddr>("from")?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), 0);
+    let any: IpAddr = if host.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+    let from = SocketAddr::new(arguments.get("from")?.unwrap_or(any), 0);
     let mut answered = Vec::new();
     for port in arguments.all("port") {
         let to = SocketAddr::new(host, port.parse().map_err(|_| format!("--port: cannot read {port:?}"))?);
