@@ -147,9 +147,9 @@ pub struct ErrorStatus {
 /// One instant on both clocks: turns moments into calendar time.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockPair {
-    /// The instant on the engine's clock.
+    /// The instant on the engine's clock at which the second `wall` began.
     pub moment: Moment,
-    /// The same instant on the wall.
+    /// That second on the wall.
     pub wall: WallTime,
 }
 
@@ -159,7 +159,8 @@ impl ClockPair {
     pub fn rfc3339(self, moment: Moment) -> String {
         let wall = i64::try_from(self.wall.unix()).unwrap_or(i64::MAX);
         let ahead = i64::try_from(moment.since(self.moment).as_secs()).unwrap_or(0);
-        let behind = i64::try_from(self.moment.since(moment).as_secs()).unwrap_or(0);
+        // A part of a second before the beginning of a second belongs to the one before it.
+        let behind = i64::try_from(self.moment.since(moment).as_nanos().div_ceil(1_000_000_000)).unwrap_or(0);
         let second = wall.saturating_add(ahead).saturating_sub(behind);
         jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
     }
@@ -177,5 +178,17 @@ mod tests {
         assert_eq!(clocks.rfc3339(moment), "2023-11-14T22:13:20Z");
         assert_eq!(clocks.rfc3339(moment + Duration::from_secs(60)), "2023-11-14T22:14:20Z");
         assert_eq!(clocks.rfc3339(Moment::from_nanos(0)), "2023-11-14T22:13:15Z");
+    }
+
+    #[test]
+    fn a_moment_is_the_same_second_whenever_it_is_asked_for() {
+        let event = Moment::from_nanos(5_700_000_000);
+        let at = |second: u64| ClockPair {
+            moment: Moment::from_nanos(second * 1_000_000_000),
+            wall: WallTime::from_unix(1_700_000_000 + second),
+        };
+        for second in [0, 5, 6, 7, 100] {
+            assert_eq!(at(second).rfc3339(event), "2023-11-14T22:13:25Z", "asked in second {second}");
+        }
     }
 }

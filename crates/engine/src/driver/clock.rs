@@ -21,8 +21,11 @@ pub fn wall() -> WallTime {
     WallTime::from_unix(u64::try_from(time.tv_sec).unwrap_or(0))
 }
 
-/// Both at once.
+/// The wall's second and the moment at which it began, so that a moment is the same second whenever it is asked for.
 #[must_use]
 pub fn pair() -> ClockPair {
-    ClockPair { moment: now(), wall: wall() }
+    let (time, now) = (clock_gettime(ClockId::Realtime), now());
+    let into = u64::try_from(time.tv_nsec).unwrap_or(0);
+    let moment = Moment::from_nanos(now.as_nanos().saturating_sub(into));
+    ClockPair { moment, wall: WallTime::from_unix(u64::try_from(time.tv_sec).unwrap_or(0)) }
 }
