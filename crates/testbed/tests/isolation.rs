@@ -4,9 +4,21 @@
 use std::time::Duration;
 
 use mrvpn_testbed::{
-    Background, Counters, FR, Mrvpn, PROTOS, Process, Region, ServerOptions, UK, US, World, ask, helper, mrvpn::tunnel,
-    run_helper,
+    Background, Counters, FR, Mrvpn, PROTOS, Process, REGIONS, Region, ServerOptions, UK, US, World, ask, helper,
+    mrvpn::tunnel, run_helper,
 };
+
+/// Where a server's scan is aimed at: the client's services, its LAN, its guest, other tunnels, pools, the open net.
+const AIMED: [&str; 8] = [
+    "127.0.0.1",
+    "192.168.50.1",
+    "192.168.50.2",
+    "192.168.1.1",
+    "10.101.0.1",
+    "10.102.0.2",
+    "198.18.1.1",
+    "203.0.113.77",
+];
 
 // proves: T-45, I-4
 #[test]
@@ -23,6 +35,46 @@ fn a_port_scan_from_a_server_finds_nothing() {
         assert_eq!(seen["answered"], serde_json::json!([]), "{}", region.name);
         assert!(world.region(region).try_run("ping", &["-n", "-c", "1", "-W", "1", region.client]).is_err());
         assert!(dropped(&engine, region, &["unasked", "no-flow"]) >= 12, "{:#}", engine.status());
+    }
+    assert_eq!(into_the_client(&world), before, "nothing came out of the interface");
+    drop(listening);
+    engine.down();
+}
+
+// proves: T-45, T-44, I-4
+#[test]
+fn a_scan_from_each_server_of_all_that_is_at_and_behind_the_client_finds_nothing_and_is_counted() {
+    let mut world = World::new(0);
+    let ccd = world.scratch.path().join("ccd");
+    std::fs::create_dir(&ccd).unwrap();
+    // The machine itself, its LAN, what stands behind it, each region's network, the open net, our pools.
+    let nets = ["127.0.0.0 255.0.0.0", "192.168.0.0 255.255.0.0", "10.0.0.0 255.0.0.0", "203.0.113.0 255.255.255.0"];
+    let iroutes: String = nets.iter().map(|net| format!("iroute {net}\n")).collect();
+    std::fs::write(ccd.join("DEFAULT"), iroutes + "iroute 198.18.0.0 255.254.0.0\n").unwrap();
+    let line = format!("client-config-dir {}", ccd.display());
+    world.start_servers(|_, options| options.line(&line));
+    let services = ["127.0.0.1", "192.168.1.2", "192.168.50.1"];
+    let listening = listener(&world.client, "client", "7000", &services, &world);
+    for region in REGIONS {
+        let netns = world.region(region);
+        // A server may well treat 127.0.0.1 as an address like any other.
+        netns.sysctl("net.ipv4.conf.all.route_localnet", "1");
+        netns.ip("addr del 127.0.0.1/8 dev lo");
+        for address in AIMED.into_iter().filter(|address| *address != region.inner) {
+            netns.ip(&format!("route replace {address}/32 dev tun0"));
+        }
+    }
+    let engine = Mrvpn::up(&world, &world.write_profiles());
+    let before = into_the_client(&world);
+    for region in REGIONS {
+        for address in AIMED.into_iter().filter(|address| *address != region.inner) {
+            let dropped_before = dropped_in_all(&engine, region);
+            let scan = ["--host", address, "--from", region.inner, "--port", "7000"];
+            let seen = run_helper(world.region(region), "scan", &scan);
+            assert_eq!(seen["answered"], serde_json::json!([]), "{} at {address}: {seen}", region.name);
+            let dropped = dropped_in_all(&engine, region) - dropped_before;
+            assert!(dropped >= 2, "{} at {address}: {dropped} drops, {:#}", region.name, engine.status());
+        }
     }
     assert_eq!(into_the_client(&world), before, "nothing came out of the interface");
     drop(listening);
@@ -138,6 +190,12 @@ fn packets_from_another_outer_address_disturb_nothing() {
 /// Packets that the client's tunnel interface has brought in, whatever they were.
 fn into_the_client(world: &World) -> u64 {
     Counters::read(&world.client).packets("tunnel")
+}
+
+/// Packets of a tunnel that were dropped, for whatever reason.
+fn dropped_in_all(engine: &Mrvpn, region: Region) -> u64 {
+    let drops = tunnel(&engine.status(), region.name)["drops"].clone();
+    drops.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
 }
 
 /// Packets of a tunnel that were dropped for one of these reasons.

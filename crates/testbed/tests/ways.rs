@@ -125,7 +125,7 @@ via = "block"
 }
 
 #[test]
-fn a_claim_for_ipv6_is_refused_and_never_goes_clear() {
+fn a_claim_for_ipv6_is_carried_by_its_tunnel_and_never_goes_clear() {
     let mut world = World::new(0);
     world.start_servers(|region, options| match region.name {
         "uk" => options.line("server-ipv6 2001:db8:100::/64").push("route-ipv6 2001:db8:99::/48"),
@@ -137,10 +137,12 @@ fn a_claim_for_ipv6_is_refused_and_never_goes_clear() {
     let engine = Mrvpn::up(&world, &world.write_profiles());
     let before = world.internet_counters().packets("public6");
     let answer = ask(&world.client, tcp, address, None);
-    assert!(answer.region.is_none() && answer.after.as_millis() < 1000, "refused at once: {answer:?}");
+    assert!(answer.is("uk", "2001:db8:100::1000"), "{answer:?}");
     assert_eq!(world.internet_counters().packets("public6"), before);
     let status = engine.status();
-    assert!(tunnel(&status, "uk")["assigned"].to_string().contains("2001:db8:100::"), "kept and shown: {status:#}");
+    let uk = tunnel(&status, "uk");
+    assert!(uk["presented"].to_string().contains("2001:db8:100::1000/128"), "{status:#}");
+    assert!(uk["bind"].to_string().contains("2001:2:0:1::1:1"), "{status:#}");
     engine.down();
 }
 
