@@ -194,7 +194,7 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
         let Some(plan) = first else { return Ok(()) };
         let device = DeviceSpec { name: plan.device.clone(), mtu: MTU, queues: 1, offload: self.offload };
         self.start_lane(device).await?;
-        let outcome = self.host.apply(mrvpn_netplan::diff(&self.applied, &plan)).await;
+        let outcome = self.host.apply(mrvpn_netplan::diff(&self.applied, &plan), None).await;
         match outcome.unwrap_or_else(|_| Err("the host's thread has ended".to_owned())) {
             Ok(()) => self.applied = plan,
             Err(why) => {
@@ -224,7 +224,8 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
                 Request::Policy(policy) => self.tell_lane(LaneCommand::Policy(policy)),
                 Request::Plan(plan) => {
                     let steps = mrvpn_netplan::diff(&self.applied, &plan);
-                    self.applying = Some((plan, self.host.apply(steps)));
+                    let told = self.lane.as_ref().map(|lane| lane.handle.told());
+                    self.applying = Some((plan, self.host.apply(steps, told)));
                 }
                 Request::Tunnel { tunnel, ask } => self.serve_tunnel(tunnel, ask),
             }
@@ -413,7 +414,7 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
         {
             self.applied = plan;
         }
-        let outcome = self.host.apply(mrvpn_netplan::diff(&self.applied, &Plan::empty(&self.interface))).await;
+        let outcome = self.host.apply(mrvpn_netplan::diff(&self.applied, &Plan::empty(&self.interface)), None).await;
         self.stop_lane();
         if let Err(why) = outcome.unwrap_or_else(|_| Err("the host's thread has ended".to_owned())) {
             return Err(EngineError::Plan(why));

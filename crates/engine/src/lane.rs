@@ -178,6 +178,12 @@ impl Lane {
         [self.next_ping, self.holds.poll_timeout(), self.router.poll_timeout()].into_iter().flatten().min()
     }
 
+    /// Whether every connection whose lease has ended was told: from then on the address that it knew may go.
+    #[must_use]
+    pub fn has_told(&self) -> bool {
+        self.router.untold() == 0
+    }
+
     /// What the control side should know next.
     pub fn poll_report(&mut self) -> Option<LaneReport> {
         self.reports.poll()

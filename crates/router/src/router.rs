@@ -102,6 +102,12 @@ impl Router {
         None
     }
 
+    /// Connections whose lease has ended and that [`Router::poll_refusal`] has not told yet, at most.
+    #[must_use]
+    pub fn untold(&self) -> usize {
+        self.ended.len()
+    }
+
     /// The next fragment of the host whose first has gone out since, as it came: present it to [`Router::outbound`] again.
     pub fn poll_sent_fragment(&mut self) -> Option<Vec<u8>> {
         Some(self.sent_early.poll()?.1)

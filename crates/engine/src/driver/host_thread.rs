@@ -1,14 +1,19 @@
 //! The thread on which the blocking `Host` lives. Jobs come by channel, one at a time, each with its answer.
 
+use std::sync::mpsc::Receiver;
 use std::thread;
+use std::time::Duration;
 
 use mrvpn_netplan::{DeviceSpec, Host, HostError, HostFacts, Step};
 use tokio::sync::{mpsc, oneshot};
 
+/// 1 s: how long a change waits for the lane at most; a lane that does not answer is stopped soon.
+const LANE: Duration = Duration::from_secs(1);
+
 enum Job<Q> {
     Facts(oneshot::Sender<Result<HostFacts, HostError>>),
     Open(DeviceSpec, oneshot::Sender<Result<Vec<Q>, HostError>>),
-    Apply(Vec<Step>, oneshot::Sender<Result<(), String>>),
+    Apply(Vec<Step>, Option<Receiver<()>>, oneshot::Sender<Result<(), String>>),
 }
 
 /// The way to the host's thread.
@@ -38,10 +43,11 @@ impl<Q: Send + 'static> HostThread<Q> {
         self.ask(|answer| Job::Open(device, answer)).await?
     }
 
-    /// Carries out all steps, or none. Does not wait: the answer comes by the returned channel.
-    pub(super) fn apply(&self, steps: Vec<Step>) -> oneshot::Receiver<Result<(), String>> {
+    /// Carries out all steps, or none, once `told` has given word: a reset for an address that has left the host would reach
+    /// nobody. Does not wait: the answer comes by the returned channel.
+    pub(super) fn apply(&self, steps: Vec<Step>, told: Option<Receiver<()>>) -> oneshot::Receiver<Result<(), String>> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.jobs.send(Job::Apply(steps, answer));
+        let _ = self.jobs.send(Job::Apply(steps, told, answer));
         answered
     }
 
@@ -64,7 +70,9 @@ fn carry_out<H: Host>(host: &mut H, job: Job<H::Queue>) {
         Job::Open(device, answer) => {
             let _ = answer.send(host.open(&device));
         }
-        Job::Apply(steps, answer) => {
+        Job::Apply(steps, told, answer) => {
+            // A lane that has ended tells nobody.
+            let _ = told.map(|told| told.recv_timeout(LANE));
             let outcome = mrvpn_netplan::apply(host, &steps).map_err(|error| chain(&error));
             let _ = answer.send(outcome);
         }

@@ -68,6 +68,8 @@ pub(super) enum HandedSocket {
 
 enum Message {
     Lane(Box<LaneMessage>),
+    /// To be answered when all that was said before has been obeyed and felt.
+    Told(SyncSender<()>),
     Stop,
 }
 
@@ -77,6 +79,7 @@ pub(super) struct LaneThread<Q> {
     io: SystemIo<Q>,
     messages: Receiver<Message>,
     reports: mpsc::Sender<LaneReport>,
+    told: Vec<SyncSender<()>>,
     fruitless: u32,
 }
 
@@ -112,7 +115,7 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
         let refused = Arc::clone(&trains_refused);
         let io = SystemIo { queue, sockets: Vec::new(), poller, wanted, trains_refused: refused };
         let (sender, messages) = sync_channel(MESSAGES);
-        let mut this = Self { lane, io, messages, reports, fruitless: 0 };
+        let mut this = Self { lane, io, messages, reports, told: Vec::new(), fruitless: 0 };
         let thread = thread::Builder::new().name("lane".to_owned()).spawn(move || this.run())?;
         Ok(LaneHandle { messages: sender, wake, granted, trains_refused, thread: Some(thread) })
     }
@@ -126,6 +129,12 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
             }
             let expected = self.io.poller.has_ready();
             let turn = self.lane.turn(&mut self.io, clock::now());
+            if self.lane.has_told() {
+                for answer in self.told.drain(..) {
+                    // Whoever asked may be gone.
+                    let _ = answer.try_send(());
+                }
+            }
             let waiting = self.hand_out_reports();
             self.rest(expected, &turn);
             gather(&turn);
@@ -139,6 +148,7 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
         loop {
             match self.messages.try_recv() {
                 Ok(Message::Lane(message)) => self.obey(*message),
+                Ok(Message::Told(answer)) => self.told.push(answer),
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
@@ -228,6 +238,15 @@ impl LaneHandle {
     pub(super) fn offloads(&self) -> OffloadSet {
         let refused = self.trains_refused.load(Ordering::Relaxed);
         OffloadSet { gso: self.granted.gso && !refused, ..self.granted }
+    }
+
+    /// Gives word when the lane has obeyed all that was sent before, and programs whose connections ended by it know.
+    pub(super) fn told(&self) -> Receiver<()> {
+        let (answer, told) = sync_channel(1);
+        if self.messages.send(Message::Told(answer)).is_ok() {
+            self.wake();
+        }
+        told
     }
 
     /// Ends the lane and closes its queue and sockets; returns when that is done.
