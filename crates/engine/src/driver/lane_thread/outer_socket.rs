@@ -85,7 +85,7 @@ impl OuterSocket {
             segment_size: Some(train.stride()),
             src_ip: None,
         };
-        match again_if_refused(|| self.state.try_send(UdpSockRef::from(&self.socket), &transmit)) {
+        match again_if_told_of_another(|| self.state.try_send(UdpSockRef::from(&self.socket), &transmit)) {
             Err(error) if is_no_offload(&error) => {
                 // The card does not cut trains, or the datagrams are too large for the path: single ones will tell.
                 self.send_singly(train)?;
@@ -130,19 +130,31 @@ impl OuterSocket {
     fn send_singly(&self, train: &Train<'_>) -> io::Result<()> {
         let mut outcome = Ok(());
         for datagram in train.datagrams() {
-            let sent = again_if_refused(|| self.socket.send(datagram).map(|_| ()));
+            let sent = again_if_told_of_another(|| self.socket.send(datagram).map(|_| ()));
             outcome = outcome.and(sent);
         }
         outcome
     }
 }
 
-/// A refused port is told at the next call, whose own datagram was not sent: it is sent again.
-fn again_if_refused(mut send: impl FnMut() -> io::Result<()>) -> io::Result<()> {
-    match send() {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => send(),
-        other => other,
+/// An ICMP error about an earlier datagram is told at the next call, whose own datagram is not sent then: it is sent again.
+/// Anyone on the way can send such errors, so that they must not cost a packet each; a second that comes meanwhile, neither.
+fn again_if_told_of_another(mut send: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    for _ in 0..2 {
+        match send() {
+            Err(error) if is_of_another(&error) => {}
+            other => return other,
+        }
     }
+    send()
+}
+
+/// What the kernel makes of "destination unreachable" where that is an error to a connected socket (`icmp_err_convert` of
+/// Linux, net/ipv4/icmp.c).
+fn is_of_another(error: &io::Error) -> bool {
+    const TOLD: [Errno; 6] =
+        [Errno::CONNREFUSED, Errno::NOPROTOOPT, Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::HOSTDOWN, Errno::NONET];
+    TOLD.iter().any(|told| error.raw_os_error() == Some(told.raw_os_error()))
 }
 
 /// What the kernel says when it cannot cut a train.
