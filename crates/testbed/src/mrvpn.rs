@@ -162,8 +162,8 @@ impl Mrvpn {
     #[track_caller]
     pub fn outer_port(&self, world: &World, remote: &str) -> u16 {
         wait_until("an outer socket", Duration::from_secs(2), || {
-            let text = world.client.run("ss", &["-Hnu", "dst", remote]);
-            text.split_whitespace().nth(3)?.rsplit_once(':')?.1.parse().ok()
+            let text = world.client.run("ss", &["-Hntu", "dst", remote]);
+            text.split_whitespace().nth(4)?.rsplit_once(':')?.1.parse().ok()
         })
     }
 

@@ -1,7 +1,7 @@
 //! The `.ovpn` text that a provider would hand out for a region, with everything inline; and the wrong ones that tests need.
 
 use crate::{
-    openvpn_server::{OPENVPN_PORT, Seat},
+    openvpn_server::{ACCOUNT, OPENVPN_PORT, Seat},
     pki::Pki,
     region::Region,
     server_options::{Outside, ServerOptions, Transport, Wrapping},
@@ -46,6 +46,7 @@ impl ProfileText {
         let mut this = Self::new(crate::region::UK, options.wrapping, pki).transport(options.transport);
         this.remotes = vec![(seat.outer.clone(), seat.port)];
         this.lines.clone_from(&options.profile_lines);
+        this.account = options.password.then(|| (String::from(ACCOUNT.0), String::from(ACCOUNT.1)));
         this
     }
 

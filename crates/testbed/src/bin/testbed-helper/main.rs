@@ -6,6 +6,7 @@ mod arguments; // `--key value` pairs
 mod ask; // one question by TCP or UDP
 mod dns; // the name server
 mod flows; // a thousand flows at once
+mod forge; // ICMP errors about a connection that is fine
 mod pattern; // bytes that both sides can make and compare
 mod probe; // many questions a second, and the longest silence
 mod scan; // what answers where nothing should
@@ -41,6 +42,7 @@ fn run(command: &str, arguments: &Arguments) -> Result<(), String> {
         "stream" => say(&stream::run(arguments)?),
         "scan" => say(&scan::run(arguments)?),
         "trace" => say(&trace::run(arguments)?),
+        "forge" => say(&forge::run(arguments)?),
         "send" => say(&scan::send(arguments)?),
         other => Err(format!("no such command: {other:?}")),
     }
