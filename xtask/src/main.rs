@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Some("layers") => step::report("layers", layers::check),
         Some("bench") => bench(&words[1..]),
         _ => {
-            say("cargo xtask test | check | layers | bench [--quick]");
+            say("cargo xtask test | check | layers | bench [--quick] [NAME...]");
             return ExitCode::from(2);
         }
     };

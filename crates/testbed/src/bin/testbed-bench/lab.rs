@@ -1,5 +1,5 @@
 //! Two namespaces joined by a veth pair of MTU 1500, a stock server in one, a client in the other; one run of iperf3 with
-//! what the client's process has cost meanwhile.
+//! what the client's process has cost meanwhile, and round trips by ping.
 
 use std::{
     fs,
@@ -8,8 +8,8 @@ use std::{
 };
 
 use mrvpn_testbed::{
-    Mrvpn, Netns, OpenvpnServer, Outside, Pki, Process, ProfileText, Scratch, Seat, ServerOptions, UK, Wrapping,
-    cpu_time, stock_client, unique_name, wait_until,
+    Mrvpn, Netns, OpenvpnServer, Outside, Pki, Process, ProfileText, Scratch, Seat, ServerOptions, UK, cpu_time,
+    unique_name, wait_until,
 };
 use serde_json::Value;
 
@@ -28,6 +28,27 @@ pub(crate) enum Peer {
     Mrvpn,
 }
 
+/// Both, in the order of their turns.
+pub(crate) const PEERS: [Peer; 2] = [Peer::Openvpn, Peer::Mrvpn];
+
+/// What iperf3 sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// One TCP connection.
+    Stream,
+    /// UDP datagrams with 64 bytes of payload, as many as go.
+    Datagrams,
+}
+
+/// Round trips of many pings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RoundTrips {
+    /// Half of them are shorter, in ms.
+    pub(crate) median: f64,
+    /// 99 of 100 are shorter, in ms.
+    pub(crate) most: f64,
+}
+
 /// Which way the payload goes, seen from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -44,6 +65,10 @@ pub(crate) struct Run {
     pub(crate) gbits: f64,
     /// CPU seconds of the client's process per 10^9 bytes of payload received.
     pub(crate) cpu_per_gb: f64,
+    /// Datagrams received a second (of [`Load::Datagrams`]).
+    pub(crate) packets: f64,
+    /// CPU seconds of the client's process for each datagram received.
+    pub(crate) cpu_per_packet: f64,
     /// CPUs busy with neither the client's process nor anything else of this run, as an average; above 0.15 the run is not
     /// a quiet one.
     pub(crate) foreign: f64,
@@ -65,6 +90,14 @@ impl Client {
         }
     }
 
+    /// The most memory that it has had at once, in 10^6 bytes (`VmHWM`, proc(5)).
+    pub(crate) fn memory(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        let kibibytes = line.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+        kibibytes.unwrap_or(f64::NAN) * 1024.0 / 1e6
+    }
+
     /// Ends it and leaves the namespace as it was.
     pub(crate) fn end(self) {
         match self {
@@ -80,13 +113,13 @@ pub(crate) struct Lab {
     server: OpenvpnServer,
     client: Netns,
     _far: Netns,
-    pki: Pki,
+    profile: String,
     scratch: Scratch,
 }
 
 impl Lab {
-    /// Builds it: AES-256-GCM, no wrapping, the server's defaults.
-    pub(crate) fn new() -> Self {
+    /// Builds it with a server of these options.
+    pub(crate) fn new(options: ServerOptions) -> Self {
         let name = unique_name();
         let scratch = Scratch::new(&name);
         let (client, far) = (Netns::new(&format!("{name}-client")), Netns::new(&format!("{name}-server")));
@@ -94,39 +127,71 @@ impl Lab {
         client.ip(&format!("addr add {}/30 dev eth0", UK.gateway));
         far.ip(&format!("addr add {}/30 dev out", UK.outer));
         let pki = Pki::new(scratch.path());
-        let mut server =
-            OpenvpnServer::new(Seat::of(UK, Outside::Four), ServerOptions::new(Wrapping::None), &pki, scratch.path());
+        let seat = Seat::of(UK, Outside::Four);
+        let profile = ProfileText::for_server(&seat, &options, &pki).text();
+        let mut server = OpenvpnServer::new(seat, options, &pki, scratch.path());
         server.start(&far);
         pin(server.pid(), CORES.1);
         let mut command = far.command("taskset");
         command.args(["-c", CORES.1, "iperf3", "--server", "--forceflush"]);
         let mut iperf = Process::start("iperf3-server", command, scratch.path());
         iperf.wait_for("listening", Duration::from_secs(5));
-        Self { iperf, server, client, _far: far, pki, scratch }
+        Self { iperf, server, client, _far: far, profile, scratch }
     }
 
-    /// Starts a client and waits until the tunnel answers.
-    pub(crate) fn connect(&mut self, peer: Peer) -> Client {
+    /// Starts a client and waits until the tunnel answers; after how many seconds.
+    pub(crate) fn connect(&mut self, peer: Peer) -> (Client, f64) {
         assert!(self.iperf.is_running(), "{}", self.iperf.log());
-        let text = ProfileText::new(UK, Wrapping::None, &self.pki).text();
-        let profile = self.scratch.write("uk.ovpn", &text);
-        let ours = [format!("uk={}", profile.display())];
+        let profile = self.scratch.write("uk.ovpn", &self.profile);
+        let begin = Instant::now();
         let client = match peer {
-            Peer::Openvpn => Client::Openvpn(stock_client::start(&self.client, &profile, "tun0", &self.scratch)),
-            Peer::Mrvpn => Client::Mrvpn(Mrvpn::start_in(&self.client, &ours, &self.scratch)),
+            Peer::Openvpn => {
+                let mut command = self.client.command("openvpn");
+                command.args(["--config", &profile.display().to_string(), "--dev", "tun0", "--dev-type", "tun"]);
+                Client::Openvpn(Process::start("stock-tun0", command, self.scratch.path()))
+            }
+            Peer::Mrvpn => {
+                let ours = [format!("uk={}", profile.display())];
+                Client::Mrvpn(Mrvpn::start_in(&self.client, &ours, &self.scratch))
+            }
         };
         wait_until("a ping through the tunnel", Duration::from_secs(10), || {
-            self.client.try_run("ping", &["-n", "-c", "1", "-W", "1", UK.inner]).ok()
+            self.client.try_run("ping", &["-n", "-c", "1", "-W", "0.05", UK.inner]).ok()
         });
+        let seconds = begin.elapsed().as_secs_f64();
         pin(client.pid(), CORES.0);
-        client
+        (client, seconds)
+    }
+
+    /// 400 pings, 5 ms apart.
+    pub(crate) fn round_trips(&self) -> RoundTrips {
+        let text = self.client.run("ping", &["-n", "-i", "0.005", "-c", "400", UK.inner]);
+        let times = text.lines().filter_map(|line| line.split_once("time=")?.1.split_whitespace().next()?.parse().ok());
+        let mut times: Vec<f64> = times.collect();
+        times.sort_by(f64::total_cmp);
+        let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or(f64::NAN);
+        RoundTrips { median: at(50), most: at(99) }
+    }
+
+    /// The same while one TCP connection sends to the client as fast as it can.
+    pub(crate) fn round_trips_beside_a_transfer(&self) -> RoundTrips {
+        let mut command = self.client.command("taskset");
+        command.args(["-c", CORES.0, "iperf3", "--client", UK.inner, "--time", SECONDS, "--reverse"]);
+        let mut transfer = Process::start("iperf3-beside", command, self.scratch.path());
+        std::thread::sleep(Duration::from_secs(1));
+        let seen = self.round_trips();
+        let _ = transfer.wait_end(Duration::from_secs(30));
+        seen
     }
 
     /// Runs iperf3 once through the tunnel.
-    pub(crate) fn measure(&self, client: &Client, direction: Direction) -> Run {
+    pub(crate) fn measure(&self, client: &Client, direction: Direction, load: Load) -> Run {
         let (cpu, busy, begin) = (cpu_time(client.pid()), all_busy(), Instant::now());
         let (server, own) = (cpu_time(self.server.pid()), cpu_time(self.iperf.pid()));
         let mut words = vec!["-c", CORES.0, "iperf3", "--client", UK.inner, "--time", SECONDS, "--json"];
+        if load == Load::Datagrams {
+            words.extend(["--udp", "--length", "64", "--bitrate", "0"]);
+        }
         if direction == Direction::Down {
             words.push("--reverse");
         }
@@ -134,12 +199,16 @@ impl Lab {
         let (cpu, wall) = (cpu_time(client.pid()) - cpu, begin.elapsed());
         let report: Value = serde_json::from_str(&text).unwrap_or_default();
         let end = &report["end"];
-        let bytes = end["sum_received"]["bytes"].as_f64().unwrap_or(f64::NAN);
+        let received = |figure: &str| end["sum_received"][figure].as_f64().unwrap_or(f64::NAN);
+        let bytes = received("bytes");
+        let packets = received("packets") - received("lost_packets");
         let local = end["cpu_utilization_percent"]["host_total"].as_f64().unwrap_or(0.0) / 100.0 * wall.as_secs_f64();
         let ours = cpu + (cpu_time(self.server.pid()) - server) + (cpu_time(self.iperf.pid()) - own);
         let foreign = (all_busy() - busy).as_secs_f64() - ours.as_secs_f64() - local;
         Run {
-            gbits: end["sum_received"]["bits_per_second"].as_f64().unwrap_or(f64::NAN) / 1e9,
+            gbits: received("bits_per_second") / 1e9,
+            packets: packets / received("seconds"),
+            cpu_per_packet: cpu.as_secs_f64() / packets,
             cpu_per_gb: cpu.as_secs_f64() / (bytes / 1e9),
             foreign: foreign.max(0.0) / wall.as_secs_f64(),
         }
@@ -174,8 +243,8 @@ pub(crate) fn machine() -> String {
     let count = processors.lines().filter(|line| line.starts_with("processor")).count();
     format!(
         "{count} × {}, Linux {}, {}, {}; commit {}, {}.\n`cargo xtask bench`: TCP by iperf3, {SECONDS} s a run, peers in turns; \
-         client and iperf3 client on core {}, server and iperf3 server on core {}; server and peer: {}; AES-256-GCM, UDP, no \
-         wrapping, link MTU 1500.",
+         client and iperf3 client on core {}, server and iperf3 server on core {}; server and peer: {}; no wrapping, link \
+         MTU 1500; AES-256-GCM by UDP where the case does not say otherwise.",
         model.unwrap_or("processor unknown"),
         said("uname", &["-r"]),
         said("iperf3", &["--version"]).lines().next().unwrap_or_default(),

@@ -1,38 +1,49 @@
-//! `cargo xtask bench`: one tunnel, our client and Debian's openvpn client, each against the same stock server, TCP up and
-//! down by iperf3. The peers take turns, so that a slow minute of the machine hits both. The client's side is pinned to core
-//! 0, the server's to core 1. Prints the table of docs/benchmarks.md.
+//! `cargo xtask bench [NAME...]`: one tunnel, our client and Debian's openvpn client, each against the same stock server. The
+//! peers take turns, so that a slow minute of the machine hits both. The client's side is pinned to core 0, the server's to
+//! core 1. Prints the table of docs/benchmarks.md.
 
+mod case; // what is measured, by its name
 mod lab; // two namespaces and a server
 mod row; // figures of several runs, and the table
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
-use lab::{Direction, Lab, Peer};
-use row::Row;
+use case::Case;
+use lab::{Lab, PEERS};
+use row::Table;
 
-/// Runs of each peer in each direction.
+/// Runs of each peer in each case.
 const RUNS: u32 = 5;
 
 fn main() -> ExitCode {
-    let quick = std::env::args().skip(1).any(|word| word == "--quick");
-    let mut lab = Lab::new();
-    let mut rows = Vec::new();
-    for direction in [Direction::Up, Direction::Down] {
-        rows.extend([Peer::Openvpn, Peer::Mrvpn].map(|peer| Row::new(peer, direction)));
-    }
-    for _ in 0..if quick { 1 } else { RUNS } {
-        for peer in [Peer::Openvpn, Peer::Mrvpn] {
-            let client = lab.connect(peer);
-            for row in rows.iter_mut().filter(|row| row.peer == peer) {
-                row.add(lab.measure(&client, row.direction));
-            }
-            client.end();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (options, names): (Vec<String>, Vec<String>) = words.into_iter().partition(|word| word.starts_with("--"));
+    let quick = options.iter().any(|word| word == "--quick");
+    let text = match Case::chosen(&names) {
+        Ok(cases) => measured(&cases, if quick { 1 } else { RUNS }),
+        Err(reason) => {
+            // Nothing is left to do where standard error cannot be written to.
+            let _ = writeln!(std::io::stderr(), "{reason}");
+            return ExitCode::from(2);
         }
-    }
-    let text = row::table(&rows, &lab::machine());
-    use std::io::Write;
+    };
     match writeln!(std::io::stdout(), "{text}") {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn measured(cases: &[Case], runs: u32) -> String {
+    let mut table = Table::default();
+    for case in cases {
+        let mut lab = Lab::new(case.options());
+        for _ in 0..runs {
+            for peer in PEERS {
+                for figure in case.run(&mut lab, peer) {
+                    table.add(*case, peer, figure);
+                }
+            }
+        }
+    }
+    table.text(&lab::machine())
 }

@@ -1,81 +1,64 @@
-//! The figures of one peer in one direction over several runs, and the table of all.
+//! Figures of both peers over several runs, and the table of all.
 
-use crate::lab::{Direction, Peer, Run};
+use crate::{
+    case::{Case, Figure},
+    lab::Peer,
+};
 
-/// Runs of one peer in one direction.
-pub(crate) struct Row {
-    /// Whose client.
-    pub(crate) peer: Peer,
-    /// Which way.
-    pub(crate) direction: Direction,
-    runs: Vec<Run>,
+/// One figure of a case, of both peers.
+struct Row {
+    case: Case,
+    name: &'static str,
+    openvpn: Vec<f64>,
+    mrvpn: Vec<f64>,
 }
 
-impl Row {
-    /// Without a run yet.
-    pub(crate) fn new(peer: Peer, direction: Direction) -> Self {
-        Self { peer, direction, runs: Vec::new() }
+/// All rows, in the order in which they came.
+#[derive(Default)]
+pub(crate) struct Table(Vec<Row>);
+
+impl Table {
+    /// One figure of one run.
+    pub(crate) fn add(&mut self, case: Case, peer: Peer, figure: Figure) {
+        let place = self.0.iter().position(|row| row.case == case && row.name == figure.name);
+        let place = place.unwrap_or_else(|| {
+            self.0.push(Row { case, name: figure.name, openvpn: Vec::new(), mrvpn: Vec::new() });
+            self.0.len() - 1
+        });
+        match peer {
+            Peer::Openvpn => self.0[place].openvpn.push(figure.value),
+            Peer::Mrvpn => self.0[place].mrvpn.push(figure.value),
+        }
     }
 
-    /// One run more.
-    pub(crate) fn add(&mut self, run: Run) {
-        self.runs.push(run);
-    }
-
-    fn sorted(&self, figure: impl Fn(&Run) -> f64) -> Vec<f64> {
-        let mut figures: Vec<f64> = self.runs.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures
-    }
-
-    fn median(&self, figure: impl Fn(&Run) -> f64) -> f64 {
-        self.sorted(figure).get(self.runs.len() / 2).copied().unwrap_or(f64::NAN)
-    }
-
-    /// Median and, in parentheses, the smallest and largest.
-    fn spread(&self, figure: impl Fn(&Run) -> f64) -> String {
-        let figures = self.sorted(&figure);
-        let (first, last) = (figures.first().copied(), figures.last().copied());
-        let (first, last) = (first.unwrap_or(f64::NAN), last.unwrap_or(f64::NAN));
-        format!("{:.2} ({first:.2}–{last:.2})", self.median(figure))
+    /// In Markdown: medians with smallest and largest, and the ratio mrvpn / openvpn of the medians.
+    pub(crate) fn text(&self, machine: &str) -> String {
+        let mut text = format!("{machine}\n\n| case | figure | runs | openvpn | mrvpn | mrvpn / openvpn |\n");
+        text += "| --- | --- | --- | --- | --- | --- |\n";
+        for row in &self.0 {
+            let (theirs, ours) = (spread(&row.openvpn), spread(&row.mrvpn));
+            let ratio = median(&row.mrvpn) / median(&row.openvpn);
+            let (case, runs) = (row.case.name(), row.mrvpn.len());
+            text += &format!("| {case} | {} | {runs} | {theirs} | {ours} | {ratio:.2} |\n", row.name);
+        }
+        text
     }
 }
 
-/// The table in Markdown: medians with smallest and largest, and the ratio ours / openvpn of the medians.
-pub(crate) fn table(rows: &[Row], machine: &str) -> String {
-    let mut text =
-        format!("{machine}\n\n| client | direction | runs | Gbit/s | client CPU-s/GB | other load, CPUs |\n");
-    text += "| --- | --- | --- | --- | --- | --- |\n";
-    for row in rows {
-        text += &format!(
-            "| {} | {} | {} | {} | {} | {:.2} |\n",
-            match row.peer {
-                Peer::Openvpn => "openvpn",
-                Peer::Mrvpn => "mrvpn",
-            },
-            name(row.direction),
-            row.runs.len(),
-            row.spread(|run| run.gbits),
-            row.spread(|run| run.cpu_per_gb),
-            row.median(|run| run.foreign),
-        );
-    }
-    for direction in [Direction::Up, Direction::Down] {
-        let of = |peer: Peer| rows.iter().find(|row| row.peer == peer && row.direction == direction);
-        let (Some(ours), Some(theirs)) = (of(Peer::Mrvpn), of(Peer::Openvpn)) else { continue };
-        text += &format!(
-            "\nmrvpn / openvpn, {}: {:.2} of the throughput with {:.2} of the CPU time a gigabyte\n",
-            name(direction),
-            ours.median(|run| run.gbits) / theirs.median(|run| run.gbits),
-            ours.median(|run| run.cpu_per_gb) / theirs.median(|run| run.cpu_per_gb),
-        );
-    }
-    text
+/// Median and, in parentheses, the smallest and largest.
+fn spread(values: &[f64]) -> String {
+    let sorted = sorted(values);
+    let (first, last) = (sorted.first().copied(), sorted.last().copied());
+    let (first, last) = (first.unwrap_or(f64::NAN), last.unwrap_or(f64::NAN));
+    format!("{:.2} ({first:.2}–{last:.2})", median(values))
 }
 
-fn name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Up => "up",
-        Direction::Down => "down",
-    }
+fn median(values: &[f64]) -> f64 {
+    sorted(values).get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
 }
