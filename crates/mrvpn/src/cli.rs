@@ -1,5 +1,6 @@
 //! The command line: what can be said, and the exit code of it. Each command has a file of its own below.
 
+mod check; // judges files without connecting
 mod down; // all down
 mod status; // what stands
 mod summary; // what `up` and `status` print for people
@@ -42,6 +43,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Judge profiles and mrvpn.toml without connecting: used, ignored and why, refused and why
+    Check {
+        /// Print one JSON array, an entry a file
+        #[arg(long)]
+        json: bool,
+        /// Files that end in .ovpn or .toml
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -71,6 +81,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Up(up) => up::run(up, instance),
         Command::Down => down::run(instance),
         Command::Status { json } => status::run(json, instance),
+        Command::Check { json, files } => check::run(json, &files),
         Command::Completions { shell } => completions(shell),
     };
     match outcome {

@@ -2,7 +2,7 @@
 //! rights; the engine gets contents and no paths (design.md, decision 15).
 
 mod credentials; // user and password from files
-mod files; // what a profile names
+pub(crate) mod files; // what a profile names
 mod prompt; // user and password from the terminal
 mod rules; // rules as written into rules as decided
 

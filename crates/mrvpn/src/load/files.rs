@@ -13,7 +13,7 @@ use mrvpn_profile::ovpn::{FileWanted, Files};
 const LIMIT: u64 = 1024 * 1024;
 
 /// The files that one profile names.
-pub(super) struct ProfileFiles {
+pub(crate) struct ProfileFiles {
     directory: PathBuf,
     profile: String,
     notes: Vec<String>,
@@ -21,13 +21,13 @@ pub(super) struct ProfileFiles {
 
 impl ProfileFiles {
     /// For a profile: paths are relative to it.
-    pub(super) fn beside(profile: &Path) -> Self {
+    pub(crate) fn beside(profile: &Path) -> Self {
         let directory = profile.parent().unwrap_or_else(|| Path::new(".")).to_owned();
         Self { directory, profile: profile.display().to_string(), notes: Vec::new() }
     }
 
     /// What the user should know.
-    pub(super) fn notes(self) -> Vec<String> {
+    pub(crate) fn notes(self) -> Vec<String> {
         self.notes
     }
 }
@@ -57,7 +57,7 @@ impl Files for ProfileFiles {
 }
 
 /// The bytes of a regular file; opened once and judged by what was opened.
-pub(super) fn read_regular(path: &Path) -> Result<Secret<Vec<u8>>, String> {
+pub(crate) fn read_regular(path: &Path) -> Result<Secret<Vec<u8>>, String> {
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let mut options = File::options();
     let mut file = options.read(true).custom_flags(flags).open(path).map_err(|error| error.to_string())?;
