@@ -221,6 +221,8 @@ impl Lab {
         let local = end["cpu_utilization_percent"]["host_total"].as_f64().unwrap_or(0.0) / 100.0 * wall.as_secs_f64();
         let ours = cpu + (cpu_time(self.server.pid()) - server) + (cpu_time(self.iperf.pid()) - own);
         let foreign = (all_busy() - busy).as_secs_f64() - ours.as_secs_f64() - local;
+        // The server closes its connections a moment later, and is busy for good where the tunnel is gone by then.
+        std::thread::sleep(Duration::from_secs(1));
         Some(Run {
             gbits: received("bits_per_second") / 1e9,
             packets: packets / received("seconds"),
