@@ -90,6 +90,9 @@ pub struct Tunnel {
     pub strict_server: bool,
     /// `accept`: new connections from the far side that are let in; none by default.
     pub accept: Vec<Accept>,
+    /// `bypass`: outer addresses of a local wrapper (stunnel), left to the host; prefixes of either family, host bits
+    /// zero, 64 at most and never a whole family.
+    pub bypass: Vec<IpNet>,
     /// Line of `[[tunnel]]`.
     pub line: u32,
 }

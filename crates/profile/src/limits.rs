@@ -19,6 +19,9 @@ pub const WORD: usize = 256;
 /// 64 `remote` lines in one profile, as OpenVPN up to 2.5 had it.
 pub const REMOTES: usize = 64;
 
+/// 64 entries of `bypass` in one tunnel: as many as a profile has remotes.
+pub const BYPASSES: usize = 64;
+
 /// 1 MiB: a file that a profile names (certificate, key, password).
 pub const NAMED_FILE: usize = 1024 * 1024;
 

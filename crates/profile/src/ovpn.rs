@@ -27,7 +27,7 @@ use crate::{Profile, syntax};
 use draft::Draft;
 
 /// A profile, and what became of each line of its file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// The profile.
     pub profile: Profile,

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::{Cipher, Digest, Secret, Wrap};
 
 /// A parsed `.ovpn` file: all that a session and the address book need, files already read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Where to connect, in order: 1 to 64.
     pub remotes: Vec<Remote>,
@@ -115,7 +115,7 @@ pub enum Family {
 }
 
 /// Certificates, keys and checks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsOptions {
     /// `ca`: certificates in DER.
     pub ca: Vec<Vec<u8>>,
@@ -142,7 +142,7 @@ pub struct TlsOptions {
 }
 
 /// A private key in DER with its encoding.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivateKey {
     /// Which encoding `der` has.
     pub format: PrivateKeyFormat,
@@ -194,7 +194,7 @@ pub struct Credentials {
 
 /// What the profile itself says about addresses, routes, DNS and timers, to which a push is added
 /// (openvpn-protocol.md section 8.2: lists are added, scalars replaced).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PullOptions {
     /// `route` and `route-ipv6` of the file: claims that stand before the first connection.
     pub routes: Vec<Route>,

@@ -28,6 +28,7 @@ credentials = "uk.auth"
 default = true
 strict_server = true
 accept = ["tcp/51413", "udp/1000-2000"]
+bypass = ["203.0.113.9", "2001:db8:9::/48"]
 
 [[tunnel]]
 name = "fr"
@@ -72,6 +73,8 @@ fn every_key_that_is_built_is_read() {
         ]
     );
     assert!(config.tunnels[1].accept.is_empty());
+    assert_eq!(uk.bypass, ["203.0.113.9/32", "2001:db8:9::/48"].map(|net| net.parse().unwrap()));
+    assert!(config.tunnels[1].bypass.is_empty());
     assert_eq!(config.rules[1].proto, [1, 58], "icmp of both families");
     let rule = &config.rules[0];
     assert_eq!(rule.name.as_deref(), Some("intranet"));
@@ -79,7 +82,7 @@ fn every_key_that_is_built_is_read() {
     assert_eq!(rule.from, ["198.18.1.1/32".parse().unwrap()]);
     assert_eq!(rule.proto, [6, 132]);
     assert_eq!(rule.port, [Ports { first: 443, last: 443 }, Ports { first: 8000, last: 8999 }]);
-    assert_eq!((rule.via, rule.line), (Via::Tunnel(1), 29));
+    assert_eq!((rule.via, rule.line), (Via::Tunnel(1), 30));
     assert_eq!(config.rules.iter().map(|rule| rule.via).collect::<Vec<_>>()[1..], [Via::Direct, Via::Block]);
 }
 
@@ -105,7 +108,7 @@ fn what_is_not_built_yet_is_refused_and_says_so() {
         ("[engine]\nvirtual_pool = \"198.19.0.0/16\"\n", 2),
         ("[lan]\ninterfaces = [\"br0\"]\n", 1),
         ("[[group]]\nname = \"europe\"\n", 1),
-        ("[[tunnel]]\nname = \"uk\"\nprofile = \"x\"\nbypass = [\"192.0.2.1\"]\n", 4),
+        ("[[tunnel]]\nname = \"uk\"\nprofile = \"x\"\nallow_insecure = [\"sha1\"]\n", 4),
     ] {
         let error = wrong(text);
         assert!(error.message.contains("not in this version"), "{text}: {error}");
@@ -134,6 +137,29 @@ fn what_is_let_in_names_a_protocol_and_ports() {
     }
     let empty = wrong("[[tunnel]]\nname = \"uk\"\nprofile = \"x\"\naccept = []\n");
     assert!(empty.message.contains("empty"), "{empty}");
+}
+
+#[test]
+fn a_bypass_names_addresses_and_never_all_of_them() {
+    let with = |value: &str| parse(&format!("{TUNNEL}bypass = {value}\n"));
+    assert_eq!(with("\"127.0.0.1\"").unwrap().tunnels[0].bypass, ["127.0.0.1/32".parse().unwrap()]);
+    for bad in [
+        "\"0.0.0.0/0\"",
+        "\"::/0\"",
+        "[\"203.0.113.9\", \"::/0\"]",
+        "\"203.0.113.9/24\"",
+        "\"host.example\"",
+        "[]",
+        "9",
+    ] {
+        let error = with(bad).expect_err("no bypass");
+        assert_eq!(error.line, Some(4), "{bad}: {error}");
+        assert!(!error.hint.is_empty(), "{bad}");
+    }
+    let many =
+        |count: usize| with(&format!("[{}]", "\"203.0.113.9\", ".repeat(count))).map(|got| got.tunnels[0].bypass.len());
+    assert_eq!((many(63), many(64)), (Ok(63), Ok(64)));
+    assert!(many(65).unwrap_err().message.contains("64"));
 }
 
 #[test]

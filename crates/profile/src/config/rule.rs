@@ -62,7 +62,7 @@ fn name(text: Located<&str>) -> Result<String, ConfigError> {
     Err(error(text.line, message, "use 1 to 64 letters, digits, blanks and signs of ASCII"))
 }
 
-fn network(item: &Located<&DeValue<'_>>) -> Result<IpNet, ConfigError> {
+pub(super) fn network(item: &Located<&DeValue<'_>>) -> Result<IpNet, ConfigError> {
     let hint = "write an address or a prefix in double quotes, as in \"10.101.0.0/16\"";
     let Some(text) = text_of(item.value) else { return Err(error(item.line, "this is no address or prefix", hint)) };
     let shown = escape(text.as_bytes());

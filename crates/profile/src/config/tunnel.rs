@@ -1,11 +1,13 @@
 //! `[[tunnel]]`: one file each, names unique.
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::rule::{TCP, UDP, each, range};
+use super::rule::{TCP, UDP, each, network, range};
 use super::table::{Key, Table, error, text_of};
 use super::{Accept, ConfigError, Located, Tunnel};
 use crate::escape::escape;
+use crate::limits;
 use crate::name::TunnelName;
 
 /// All tunnels in the order of the file.
@@ -44,6 +46,7 @@ fn tunnel(table: &Table<'_, '_>) -> Result<Tunnel, ConfigError> {
         default: table.truth("default")?.is_some_and(|flag| flag.value),
         strict_server: table.truth("strict_server")?.is_some_and(|flag| flag.value),
         accept: each(table, "accept", accept)?,
+        bypass: bypass(table)?,
         line: table.line,
     })
 }
@@ -64,6 +67,25 @@ fn accept(item: &Located<&DeValue<'_>>) -> Result<Accept, ConfigError> {
     })
 }
 
+/// Where a wrapper on this host connects to. All of a family would be no bypass but the end of the tunnel.
+fn bypass(table: &Table<'_, '_>) -> Result<Vec<IpNet>, ConfigError> {
+    let items = table.list("bypass")?;
+    if let Some(first_too_many) = items.get(limits::BYPASSES) {
+        let message = format!("`bypass` names more than {} addresses", limits::BYPASSES);
+        return Err(error(first_too_many.line, message, "name the network of the addresses instead"));
+    }
+    items.iter().map(outer_network).collect()
+}
+
+fn outer_network(item: &Located<&DeValue<'_>>) -> Result<IpNet, ConfigError> {
+    let net = network(item)?;
+    if net.prefix_len() == 0 {
+        let message = format!("`bypass` names all of a family ({net}), so that nothing would be left for the tunnel");
+        return Err(error(item.line, message, "name the address that the wrapper connects to"));
+    }
+    Ok(net)
+}
+
 /// A path of the user's own file, as written; it is opened with the rights of whoever asked.
 pub(super) fn path(text: Located<&str>) -> Result<Located<String>, ConfigError> {
     if text.value.is_empty() || text.value.contains('\0') {
@@ -80,6 +102,6 @@ const KEYS: &[(&str, Key)] = &[
     ("default", Key::Built),
     ("strict_server", Key::Built),
     ("accept", Key::Built),
-    ("bypass", Key::NotYet("add a rule with `to` and via = \"direct\"")),
+    ("bypass", Key::Built),
     ("allow_insecure", Key::NotYet("compression, 64-bit ciphers and SHA1 certificates are refused")),
 ];
