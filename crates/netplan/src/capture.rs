@@ -9,6 +9,7 @@
 //! P      fwmark MARK goto P+99        the engine's own sockets
 //! P+4    to POOLS lookup ALL          our own and virtual addresses
 //! P+5    from ADDRESS lookup ALL      anchor, presented, bind: always, forwarded ones too
+//! P+6    to BYPASS goto P+99          outer addresses of local wrappers, `net_gateway` routes
 //! P+10.. the user's rules, in runs    in: `iif lo lookup ALL`; out: `goto P+99`
 //! P+29   DHCP goto P+99               only where the LAN is blocked
 //! P+30   iif lo lookup CLAIMS         claims, default; the LAN as `throw`
@@ -19,8 +20,10 @@ use ipnet::IpNet;
 use mrvpn_router::{Claim, Defaults, PortRange, Rule, Target};
 
 use crate::address_book::AddressBook;
+use crate::firewall::FourTuple;
 use crate::host::HostFacts;
 use crate::plan::{Family, PlanError, PolicyRule, RouteKind, RouteSpec, RuleAction};
+use crate::scope::Scope;
 
 pub(crate) mod runs; // the user's rules that need policy rules
 pub(crate) mod table; // the table CLAIMS
@@ -43,8 +46,8 @@ pub const PRIORITIES: u32 = 100;
 /// Where among them the line is that looks the claims up.
 pub const CLAIMS_OFFSET: u32 = 30;
 
-/// Table ALL of slot 0, even; CLAIMS is the next number, further slots follow.
-const FIRST_TABLE: u32 = 0x4d00;
+/// Where among the priorities the lines of [`PlanInput::bypass`] are: behind those of our own addresses.
+const BYPASS_OFFSET: u32 = 6;
 /// Destination ports of DHCP and DHCPv6 servers.
 const DHCP_PORTS: [(Family, u16); 2] = [(Family::V4, 67), (Family::V6, 547)];
 /// IP protocol number of UDP.
@@ -53,12 +56,8 @@ const UDP: u8 = 17;
 /// Everything that capture and the plan follow from.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanInput<'a> {
-    /// Name of the shared interface.
-    pub interface: &'a str,
-    /// Which engine of this network namespace: 0 to 7; tables follow from it.
-    pub slot: u8,
-    /// P, the first of a hundred priorities.
-    pub rule_priority: u32,
+    /// Whose plan it is: the device, the priorities from P on, the tables.
+    pub scope: &'a Scope,
     /// Mark and mask of the engine's own sockets.
     pub mark: (u32, u32),
     /// Addresses.
@@ -73,6 +72,11 @@ pub struct PlanInput<'a> {
     pub facts: &'a HostFacts,
     /// Whether on-link private networks are left alone.
     pub lan_allowed: bool,
+    /// Connections that came in and stood before anything was captured.
+    pub inbound: &'a [FourTuple],
+    /// What is left to the host whatever else holds: outer addresses of local wrappers (`bypass`), and `net_gateway`
+    /// routes of profiles.
+    pub bypass: &'a [IpNet],
 }
 
 /// Whether a packet goes to the engine.
@@ -101,26 +105,8 @@ pub(crate) struct Capture {
 }
 
 impl PlanInput<'_> {
-    /// Table with nothing but the way into the device.
-    #[must_use]
-    pub const fn table_all(&self) -> u32 {
-        FIRST_TABLE + 2 * self.slot as u32
-    }
-
-    /// Table with claims, default and LAN.
-    #[must_use]
-    pub const fn table_claims(&self) -> u32 {
-        self.table_all() + 1
-    }
-
-    /// Priority of the `nop` behind all lines.
-    #[must_use]
-    pub const fn nop(&self) -> u32 {
-        self.rule_priority.saturating_add(PRIORITIES - 1)
-    }
-
     fn at(&self, offset: u32) -> u32 {
-        self.rule_priority.saturating_add(offset)
+        self.scope.rule_priority.saturating_add(offset)
     }
 }
 
@@ -133,7 +119,7 @@ pub(crate) fn compile(input: &PlanInput<'_>) -> Result<Capture, PlanError> {
     let mut user_rules = 0;
     for family in [Family::V4, Family::V6] {
         let split = runs::split(input.rules, family);
-        let user = runs::policy_rules(&split.selective, family, input.at(10), input.table_all(), input.nop())?;
+        let user = runs::policy_rules(&split.selective, family, input.at(10), input.scope.table_all(), input.scope.nop())?;
         user_rules += user.len();
         capture.rules.extend(frame(input, family));
         capture.rules.extend(user);
@@ -146,16 +132,18 @@ pub(crate) fn compile(input: &PlanInput<'_>) -> Result<Capture, PlanError> {
 
 /// The lines that are there whatever the user's rules are.
 fn frame(input: &PlanInput<'_>, family: Family) -> Vec<PolicyRule> {
-    let all = RuleAction::Lookup(input.table_all());
-    let leave = RuleAction::Goto(input.nop());
+    let all = RuleAction::Lookup(input.scope.table_all());
+    let leave = RuleAction::Goto(input.scope.nop());
     let mut lines = vec![
         PolicyRule { mark: Some(input.mark), ..line(input.at(0), family, leave) },
-        PolicyRule { local: true, ..line(input.at(CLAIMS_OFFSET), family, RuleAction::Lookup(input.table_claims())) },
-        line(input.nop(), family, RuleAction::Nop),
+        PolicyRule { local: true, ..line(input.at(CLAIMS_OFFSET), family, RuleAction::Lookup(input.scope.table_claims())) },
+        line(input.scope.nop(), family, RuleAction::Nop),
     ];
     let pools = input.book.pools().networks().into_iter().filter(|net| family.has(net));
     lines.extend(pools.map(|net| PolicyRule { to: Some(net), ..line(input.at(4), family, all) }));
     let addresses = input.book.interface_addresses().into_iter().filter(|net| family.has(net));
+    let bypass = input.bypass.iter().map(IpNet::trunc).filter(|net| family.has(net));
+    lines.extend(bypass.map(|net| PolicyRule { to: Some(net), ..line(input.at(BYPASS_OFFSET), family, leave) }));
     lines.extend(addresses.map(|net| PolicyRule { from: Some(net), ..line(input.at(5), family, all) }));
     if !input.lan_allowed {
         lines.extend(dhcp_port(family).map(|port| PolicyRule {
@@ -174,7 +162,7 @@ fn dhcp_port(family: Family) -> Option<u16> {
 
 /// Table ALL: a default route into the device, and what stays without it.
 fn everything(input: &PlanInput<'_>, family: Family) -> [RouteSpec; 2] {
-    into_device(input.interface, input.table_all(), family.everything())
+    into_device(&input.scope.device, input.scope.table_all(), family.everything())
 }
 
 /// A route into the device with its `unreachable` twin.

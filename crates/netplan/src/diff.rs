@@ -26,7 +26,8 @@ pub fn diff(from: &Plan, to: &Plan) -> Vec<Step> {
 
 /// From nothing captured: everything is prepared, then switched on.
 fn build(from: &Plan, to: &Plan) -> Vec<Step> {
-    let mut steps = removals(from, to);
+    let mut steps = surroundings(from, to);
+    steps.extend(removals(from, to));
     let new = Difference::between(from, to);
     steps.extend(new.rules(is_frame));
     steps.extend(new.routes(|_| true));
@@ -40,7 +41,8 @@ fn build(from: &Plan, to: &Plan) -> Vec<Step> {
 /// From one capture to another: make before break.
 fn change(from: &Plan, to: &Plan) -> Vec<Step> {
     let new = Difference::between(from, to);
-    let mut steps = new.rules(is_frame);
+    let mut steps = surroundings(from, to);
+    steps.extend(new.rules(is_frame));
     steps.extend(new.rules(is_always_in));
     steps.extend(new.addresses());
     steps.extend(new.routes(|route| route.metric == METRIC_DEVICE));
@@ -49,7 +51,27 @@ fn change(from: &Plan, to: &Plan) -> Vec<Step> {
     steps.extend(new.routes(|route| route.kind == RouteKind::Throw));
     steps.extend(new.rules(|rule| is_out(rule) && !is_frame(rule)));
     steps.extend(removals(from, to));
+    steps.extend(released(from, to));
     steps
+}
+
+/// Settings and firewall: before anything is captured that hangs on them.
+fn surroundings(from: &Plan, to: &Plan) -> Vec<Step> {
+    let held = to.settings.iter().filter(|setting| !from.settings.contains(setting));
+    let mut steps: Vec<Step> = held.copied().map(Step::HoldSetting).collect();
+    if to.firewall.is_some() && from.firewall != to.firewall {
+        let boxed = |plan: &Plan| plan.firewall.clone().map(Box::new);
+        steps.push(Step::SetFirewall { from: boxed(from), to: boxed(to) });
+    }
+    steps
+}
+
+/// The same that is not needed any more, once nothing hangs on it.
+fn released(from: &Plan, to: &Plan) -> Vec<Step> {
+    let gone = from.firewall.as_ref().filter(|_| to.firewall.is_none());
+    let gone = gone.map(|firewall| Step::SetFirewall { from: Some(Box::new(firewall.clone())), to: None });
+    let settings = from.settings.iter().filter(|setting| !to.settings.contains(setting));
+    gone.into_iter().chain(settings.copied().map(Step::ReleaseSetting)).collect()
 }
 
 /// What `from` has and `to` has not: taken away in the reverse order. A twin goes before its route into the device, or
@@ -77,12 +99,12 @@ struct Difference<'a> {
 
 impl<'a> Difference<'a> {
     fn between(without: &Plan, with: &'a Plan) -> Self {
-        let same_device = without.device == with.device;
+        let same_device = without.scope.device == with.scope.device;
         let addresses: BTreeSet<_> = without.addresses.iter().filter(|_| same_device).collect();
         let routes: BTreeSet<_> = without.routes.iter().collect();
         let rules: BTreeSet<_> = without.rules.iter().collect();
         Self {
-            device: &with.device,
+            device: &with.scope.device,
             addresses: with.addresses.iter().filter(|address| !addresses.contains(address)).copied().collect(),
             routes: with.routes.iter().filter(|route| !routes.contains(route)).collect(),
             rules: with.rules.iter().filter(|rule| !rules.contains(rule)).collect(),

@@ -1,19 +1,23 @@
 //! The platform as traits: [`Host`] opens devices and applies steps, [`Queue`] moves packets. `host` makes them real on
 //! Linux; tests have a model. `Host` is blocking and called from one thread.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use mrvpn_router::Offload;
 use thiserror::Error;
 
+use crate::firewall::FourTuple;
 use crate::offload_set::OffloadSet;
-use crate::plan::{DeviceSpec, Step};
+use crate::plan::{DeviceSpec, Plan, Step};
+use crate::scope::Scope;
 
 /// The platform: devices, addresses, routes, policy rules.
 pub trait Host {
     /// A TUN queue of this platform.
     type Queue: Queue + Send + 'static;
+    /// What tells of changes that others make.
+    type Watch: Watch + Send + 'static;
 
     /// What is there now: addresses, on-link networks, routes, taken priorities.
     ///
@@ -21,11 +25,37 @@ pub trait Host {
     /// The kernel does not answer.
     fn facts(&mut self) -> Result<HostFacts, HostError>;
 
-    /// Makes the device and opens its queues. The device vanishes when the last queue is dropped.
+    /// Connections and services that are there before anything is captured.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    fn sessions(&mut self) -> Result<Sessions, HostError>;
+
+    /// Watches for changes of devices, addresses, routes, policy rules and firewall tables.
+    ///
+    /// # Errors
+    /// The kernel has no such socket for this process.
+    fn watch(&mut self) -> Result<Self::Watch, HostError>;
+
+    /// Makes the device and opens its queues, or attaches to the one that a killed engine of the same scope left. A
+    /// persistent device stays until [`Host::close`]; another vanishes when the last queue is dropped.
     ///
     /// # Errors
     /// No permission, no TUN driver, a device of that name that is not ours.
     fn open(&mut self, device: &DeviceSpec) -> Result<Vec<Self::Queue>, HostError>;
+
+    /// Deletes the device. That it is gone already is fine.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn close(&mut self, device: &str) -> Result<(), HostError>;
+
+    /// What of `scope` stands on the host now, whoever made it: what an engine that was killed left, or what others have
+    /// left of ours. A firewall of which it is not sure that it is as it was made is not part of the answer.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    fn standing(&mut self, scope: &Scope) -> Result<Plan, HostError>;
 
     /// Carries out one step. A step that finds its work done already is fine. Its undo is `step.undo()`.
     ///
@@ -45,6 +75,44 @@ pub struct HostFacts {
     pub addresses: Vec<IpAddr>,
     /// Whether this process may change the network (CAP_NET_ADMIN).
     pub may_change: bool,
+    /// Whether a card filters by the way back, strictly (`rp_filter` 1, of the card or of all).
+    pub strict_reverse_path: bool,
+    /// Other engines of this network namespace, by slot.
+    pub engines: Vec<EngineSeen>,
+    /// Priorities of policy rules that are not ours, sorted; those of the kernel's own tables left out.
+    pub foreign_priorities: Vec<u32>,
+    /// Marks and masks of policy rules that are not ours, sorted.
+    pub foreign_marks: Vec<(u32, u32)>,
+    /// Tables with routes that are not ours, sorted; main, local and default left out.
+    pub foreign_tables: Vec<u32>,
+}
+
+/// Another engine, as its routes show it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EngineSeen {
+    /// Its slot.
+    pub slot: u8,
+    /// Its interface; `None` where that is gone.
+    pub device: Option<String>,
+}
+
+/// Connections and services of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sessions {
+    /// Established TCP connections whose local port a listener has: they came in. Loopback left out; sorted.
+    pub inbound: Vec<FourTuple>,
+    /// UDP services that listen on an address by which they can be reached from outside, wildcard included; sorted. What
+    /// they answer cannot be told from what the host asks.
+    pub datagram_services: Vec<SocketAddr>,
+}
+
+/// Tells that something has changed.
+pub trait Watch {
+    /// Takes in all that has come; whether there was anything. Changes of our own making are among it.
+    ///
+    /// # Errors
+    /// The watch is broken.
+    fn drain(&mut self) -> std::io::Result<bool>;
 }
 
 /// A network that the host is on.

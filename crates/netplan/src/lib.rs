@@ -8,6 +8,7 @@ pub mod capture; // which packets the host hands to the engine
 pub mod claims; // which prefixes belong to a tunnel, and who offers to be the default
 pub mod conflict; // what two want, and how it was settled
 pub mod diff; // the steps from one plan to another, in their order
+pub mod firewall; // who may use our addresses, what leaves as it came
 pub mod host; // the traits `Host` and `Queue`
 pub mod limits; // every hard limit
 pub mod model; // a host and a queue in memory, for tests
@@ -17,6 +18,8 @@ pub mod pools; // addresses of our own
 pub mod ranges; // private and special prefixes
 #[cfg(test)]
 mod samples; // assignments for tests
+pub mod scope; // what belongs to one engine
+pub mod slot; // which place is free for an engine
 pub mod transaction; // all steps or none
 
 pub use address_book::{AddressBook, Entry};
@@ -24,8 +27,13 @@ pub use capture::PlanInput;
 pub use claims::{Offer, claim_conflicts, claims, effective, offers_default};
 pub use conflict::{Conflict, ConflictKind, Resolution};
 pub use diff::diff;
-pub use host::{Host, HostError, HostFacts, OnLink, Queue, QueueCapabilities, QueueError};
+pub use firewall::{Firewall, FourTuple, Setting};
+pub use host::{
+    EngineSeen, Host, HostError, HostFacts, OnLink, Queue, QueueCapabilities, QueueError, Sessions, Watch,
+};
 pub use offload_set::OffloadSet;
 pub use plan::{DeviceSpec, Plan, PlanError, PlannedAddress, Step, plan};
 pub use pools::{Pools, PoolsError};
+pub use scope::Scope;
+pub use slot::{SlotChoice, SlotError};
 pub use transaction::{ApplyError, apply};

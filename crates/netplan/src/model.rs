@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use mrvpn_router::Offload;
 
-use crate::host::{Host, HostError, HostFacts, Queue, QueueCapabilities, QueueError};
-use crate::plan::{DeviceSpec, Family, Plan, PolicyRule, RouteKind, RouteSpec, RuleAction, Step};
+use crate::firewall::{Firewall, Setting};
+use crate::host::{Host, HostError, HostFacts, Queue, QueueCapabilities, QueueError, Sessions, Watch};
+use crate::plan::{DeviceSpec, Family, Plan, PlannedAddress, PolicyRule, RouteKind, RouteSpec, RuleAction, Step};
+use crate::scope::Scope;
 
 /// A host in memory.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,12 @@ pub struct ModelHost {
     pub routes: BTreeSet<RouteSpec>,
     /// Policy rules, by priority and then in the order in which they were added.
     pub rules: Vec<PolicyRule>,
+    /// The firewall that was set last.
+    pub firewall: Option<Firewall>,
+    /// Settings that are held.
+    pub settings: BTreeSet<Setting>,
+    /// What [`Host::sessions`] answers.
+    pub sessions: Sessions,
     /// Every step that was carried out.
     pub log: Vec<Step>,
     /// Refuses the step after so many; counts down.
@@ -140,17 +148,46 @@ impl ModelHost {
 
 impl Host for ModelHost {
     type Queue = ModelQueue;
+    type Watch = ModelWatch;
 
     fn facts(&mut self) -> Result<HostFacts, HostError> {
         Ok(self.facts.clone())
     }
 
+    fn sessions(&mut self) -> Result<Sessions, HostError> {
+        Ok(self.sessions.clone())
+    }
+
+    fn watch(&mut self) -> Result<ModelWatch, HostError> {
+        Ok(ModelWatch::default())
+    }
+
     fn open(&mut self, device: &DeviceSpec) -> Result<Vec<ModelQueue>, HostError> {
-        if !self.devices.insert(device.name.clone()) {
+        if !self.devices.insert(device.name.clone()) && !device.persistent {
             return Err(HostError::Taken { what: format!("making {}", device.name) });
         }
         let capabilities = QueueCapabilities::of(device.offload);
         Ok((0..device.queues).map(|_| ModelQueue { capabilities, ..ModelQueue::default() }).collect())
+    }
+
+    fn close(&mut self, device: &str) -> Result<(), HostError> {
+        self.lose(device);
+        Ok(())
+    }
+
+    fn standing(&mut self, scope: &Scope) -> Result<Plan, HostError> {
+        let addresses = self.addresses.iter().filter(|(device, ..)| *device == scope.device);
+        let rules = self.rules.iter().filter(|rule| scope.has_priority(rule.priority));
+        let mut plan = Plan {
+            addresses: addresses.map(|&(_, address, deprecated)| PlannedAddress { address, deprecated }).collect(),
+            routes: self.routes.iter().filter(|route| scope.has_table(route.table)).cloned().collect(),
+            rules: rules.cloned().collect(),
+            firewall: self.firewall.clone().filter(|firewall| firewall.table == scope.firewall),
+            settings: self.settings.iter().copied().collect(),
+            ..Plan::empty(scope)
+        };
+        plan.rules.sort();
+        Ok(plan)
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), HostError> {
@@ -177,6 +214,13 @@ impl Host for ModelHost {
             }
             Step::AddRule(rule) => self.add_rule(rule),
             Step::RemoveRule(rule) => self.rules.retain(|other| other != rule),
+            Step::SetFirewall { to, .. } => self.firewall = to.as_deref().cloned(),
+            Step::HoldSetting(setting) => {
+                self.settings.insert(*setting);
+            }
+            Step::ReleaseSetting(setting) => {
+                self.settings.remove(setting);
+            }
         }
         self.log.push(step.clone());
         Ok(())
@@ -192,6 +236,19 @@ fn matches(rule: &PolicyRule, probe: &Probe) -> bool {
         && rule.proto.is_none_or(|proto| proto == probe.proto)
         && rule.port.is_none_or(|range| probe.port.is_some_and(|port| (range.first..=range.last).contains(&port)))
         && rule.mark.is_none_or(|(mark, mask)| probe.mark & mask == mark)
+}
+
+/// A watch that a test rings.
+#[derive(Clone, Debug, Default)]
+pub struct ModelWatch {
+    /// Something has changed.
+    pub changed: bool,
+}
+
+impl Watch for ModelWatch {
+    fn drain(&mut self) -> io::Result<bool> {
+        Ok(std::mem::take(&mut self.changed))
+    }
 }
 
 /// A queue in memory: a test puts packets in and takes out what was written.

@@ -9,19 +9,25 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::capture::{self, PlanInput};
+use crate::firewall::{Firewall, Setting};
 use crate::limits::{MAX_POLICY_RULES, MAX_RUNS};
 use crate::offload_set::OffloadSet;
+use crate::scope::Scope;
 
 /// Version of [`Plan`] and [`Step`] as written to a journal.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Everything of ours that should exist on the host, but for the device itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// [`PLAN_VERSION`] of the program that made it.
     pub version: u32,
-    /// Name of the interface.
-    pub device: String,
+    /// Whose it is.
+    pub scope: Scope,
+    /// Kernel settings that it needs, sorted.
+    pub settings: Vec<Setting>,
+    /// nftables tables.
+    pub firewall: Option<Firewall>,
     /// Addresses of the interface, in order: the first one is the source of programs that do not bind.
     pub addresses: Vec<PlannedAddress>,
     /// Routes in tables of ours, sorted.
@@ -76,19 +82,43 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     };
     Ok(Plan {
         version: PLAN_VERSION,
-        device: String::from(input.interface),
+        scope: input.scope.clone(),
+        settings: input.facts.strict_reverse_path.then_some(Setting::SourceValidMark).into_iter().collect(),
+        firewall: Some(firewall(input)),
         addresses: input.book.interface_addresses().into_iter().map(presented).collect(),
         routes: capture.routes,
         rules: capture.rules,
     })
 }
 
+fn firewall(input: &PlanInput<'_>) -> Firewall {
+    let mut addresses: Vec<IpAddr> = input.book.interface_addresses().iter().map(IpNet::addr).collect();
+    addresses.sort();
+    let mut others: Vec<String> = input.facts.engines.iter().filter_map(|engine| engine.device.clone()).collect();
+    others.sort();
+    Firewall {
+        table: input.scope.firewall.clone(),
+        device: input.scope.device.clone(),
+        others,
+        mark: input.mark,
+        addresses,
+        inbound: input.inbound.to_vec(),
+    }
+}
+
 impl Plan {
-    /// The plan of a host on which nothing of ours exists.
+    /// The plan of a host on which nothing of `scope` exists.
     #[must_use]
-    pub fn empty(device: &str) -> Self {
-        let device = String::from(device);
-        Self { version: PLAN_VERSION, device, addresses: Vec::new(), routes: Vec::new(), rules: Vec::new() }
+    pub fn empty(scope: &Scope) -> Self {
+        Self {
+            version: PLAN_VERSION,
+            scope: scope.clone(),
+            settings: Vec::new(),
+            firewall: None,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            rules: Vec::new(),
+        }
     }
 }
 
@@ -103,6 +133,8 @@ pub struct DeviceSpec {
     pub queues: u16,
     /// Which of the queue's offloads are asked for; less than all only to prove that nothing depends on them.
     pub offload: OffloadSet,
+    /// It stays when its engine is killed, so that what is routed into it goes nowhere else.
+    pub persistent: bool,
 }
 
 /// Address family.
@@ -229,6 +261,17 @@ pub enum Step {
     AddRule(PolicyRule),
     /// Removes it.
     RemoveRule(PolicyRule),
+    /// Replaces nftables tables by others, at once: `None` is none.
+    SetFirewall {
+        /// What stood before.
+        from: Option<Box<Firewall>>,
+        /// What stands after.
+        to: Option<Box<Firewall>>,
+    },
+    /// Makes a kernel setting what is needed.
+    HoldSetting(Setting),
+    /// Makes it what it was, unless another engine holds it or someone else has changed it since.
+    ReleaseSetting(Setting),
 }
 
 impl Step {
@@ -242,6 +285,9 @@ impl Step {
             Self::RemoveRoute(route) => Self::AddRoute(route),
             Self::AddRule(rule) => Self::RemoveRule(rule),
             Self::RemoveRule(rule) => Self::AddRule(rule),
+            Self::SetFirewall { from, to } => Self::SetFirewall { from: to, to: from },
+            Self::HoldSetting(setting) => Self::ReleaseSetting(setting),
+            Self::ReleaseSetting(setting) => Self::HoldSetting(setting),
         }
     }
 }

@@ -12,11 +12,11 @@ use crate::ranges::{ALWAYS_DHCP, ALWAYS_LOCAL, is_private};
 
 /// The routes of one family. `rules` match by destination alone, in the order of the file.
 pub(crate) fn claims_table(input: &PlanInput<'_>, family: Family, rules: &[&Rule]) -> Vec<RouteSpec> {
-    let table = input.table_claims();
+    let table = input.scope.table_claims();
     let mut routes = Vec::new();
     for (prefix, answer) in answers(input, family, rules) {
         match answer {
-            Answer::In => routes.extend(into_device(input.interface, table, prefix)),
+            Answer::In => routes.extend(into_device(&input.scope.device, table, prefix)),
             Answer::Out => {
                 routes.push(RouteSpec { table, prefix, kind: RouteKind::Throw, metric: METRIC_THROW, mtu: None })
             }
