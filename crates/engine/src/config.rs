@@ -3,22 +3,21 @@
 
 use std::net::Ipv4Addr;
 
-use mrvpn_netplan::OffloadSet;
+use ipnet::IpNet;
+use mrvpn_netplan::{OffloadSet, Scope};
 use mrvpn_profile::config::Accept;
 use mrvpn_profile::{Credentials, Profile};
 use mrvpn_router::Rule;
 
 /// A whole configuration, as decided.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EngineConfig {
     /// Shown by `status`: the path of mrvpn.toml, if one was given.
     pub config_path: Option<String>,
-    /// Name of the interface.
-    pub interface: String,
+    /// Which engine of its network namespace this is: device, priorities, tables. The same for the whole run.
+    pub scope: Scope,
     /// Mark and mask of the engine's own sockets.
     pub mark: (u32, u32),
-    /// First of the hundred priorities that the engine's policy rules use.
-    pub rule_priority: u32,
     /// `establish_limit_ms`: how long a later offer of the default waits for earlier tunnels.
     pub establish_limit: std::time::Duration,
     /// The address pool (`alias_pool`), where the user chose one: /15 or shorter than /17.
@@ -27,14 +26,16 @@ pub struct EngineConfig {
     pub lan_allowed: bool,
     /// Which TUN and UDP offloads are asked for; less than all only to prove that nothing depends on them.
     pub offload: OffloadSet,
-    /// Tunnels in the order of the file; their places are their `TunnelId`s.
+    /// Tunnels in the order of the file, names unique.
     pub tunnels: Vec<TunnelConfig>,
-    /// Rules in the order of the file.
+    /// Rules in the order of the file; a [`mrvpn_router::TunnelId`] in them is a place in `tunnels`.
     pub rules: Vec<Rule>,
+    /// What the user should know of the whole, to be shown by `status`.
+    pub warnings: Vec<String>,
 }
 
 /// One tunnel, as decided.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TunnelConfig {
     /// Its name: `[a-z0-9-]{1,32}`.
     pub name: String,
@@ -50,6 +51,8 @@ pub struct TunnelConfig {
     pub strict_server: bool,
     /// New connections from the far side that are let in.
     pub accept: Vec<Accept>,
+    /// Outer addresses of a local wrapper, left to the host (`bypass`).
+    pub bypass: Vec<IpNet>,
     /// Warnings of the profile, to be shown by `status`.
     pub warnings: Vec<String>,
 }
@@ -60,15 +63,15 @@ impl EngineConfig {
     pub fn new() -> Self {
         Self {
             config_path: None,
-            interface: String::from("mrvpn0"),
+            scope: Scope::first(),
             mark: (0x4d00_0000, 0xff00_0000),
-            rule_priority: 5300,
             establish_limit: std::time::Duration::from_secs(10),
             alias_pool: None,
             lan_allowed: true,
             offload: OffloadSet::ALL,
             tunnels: Vec::new(),
             rules: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 }

@@ -13,15 +13,18 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mrvpn_netplan::{DeviceSpec, Host, HostError, OffloadSet, Plan};
+use mrvpn_netplan::{DeviceSpec, Host, HostError, OffloadSet, Plan, Scope, Step};
 use mrvpn_router::{Attachment, DropReason, TunnelId};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::EngineConfig;
+use crate::event::Event;
+use crate::explained::{Explained, FlowQuery};
 use crate::fleet::{Counted, Fleet, FleetError, Request};
 use crate::lane::{Counters, Lane, LaneCommand, LaneReport};
+use crate::memory::{Memory, Store};
 use crate::status::Status;
 use crate::tunnel::{Ask, Tunnel, TunnelState};
 use host_thread::HostThread;
@@ -40,8 +43,89 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub enum Command {
     /// The status document.
     Status(oneshot::Sender<Status>),
+    /// Where a flow goes, and why.
+    Explain {
+        /// Which.
+        query: FlowQuery,
+        /// For the answer.
+        answer: oneshot::Sender<Explained>,
+    },
+    /// Run another configuration: what is the same in both is not touched. Nothing changes when it is refused.
+    Reload {
+        /// All of it; its scope is passed over.
+        config: Box<EngineConfig>,
+        /// Say what would change and change nothing.
+        dry_run: bool,
+        /// For what came of it, once the host has been changed.
+        answer: oneshot::Sender<Result<Reloaded, Refused>>,
+    },
+    /// One tunnel, the others untouched.
+    Tunnel {
+        /// Its name.
+        name: String,
+        /// What.
+        verb: TunnelVerb,
+        /// For a sentence that says what holds now.
+        answer: oneshot::Sender<Result<String, Refused>>,
+    },
     /// End everything and leave the host as it was.
     Shutdown,
+}
+
+/// What is done to one tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelVerb {
+    /// Connect again after a stop or a failure.
+    Start,
+    /// Disconnect: rules keep what they give to it, what its server claimed is let go.
+    Stop,
+    /// Disconnect and connect again.
+    Restart,
+}
+
+/// What a reload has changed, or would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Names of tunnels that are new.
+    pub added: Vec<String>,
+    /// Names of tunnels that are gone.
+    pub removed: Vec<String>,
+    /// Names of tunnels that have to connect again.
+    pub restarted: Vec<String>,
+    /// Names of tunnels of which only what the engine does with them has changed.
+    pub changed: Vec<String>,
+    /// Whether the rules are others.
+    pub rules: bool,
+    /// Changes of the host, in order.
+    pub steps: Vec<Step>,
+    /// What takes effect with the next `up` only, and other sentences for the user.
+    pub notes: Vec<String>,
+}
+
+/// The engine does not do it, and nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// Why.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// What an engine is started with.
+pub struct Start<S> {
+    /// What to run.
+    pub config: EngineConfig,
+    /// What the last engine remembered.
+    pub memory: Memory,
+    /// Where this one's memory is kept.
+    pub store: S,
+    /// What it is asked.
+    pub commands: mpsc::Receiver<Command>,
+    /// How far it is.
+    pub progress: watch::Sender<Progress>,
+    /// What happens.
+    pub events: broadcast::Sender<Event>,
 }
 
 /// How far the engine is; published at each change.
@@ -88,22 +172,20 @@ pub enum EngineError {
 ///
 /// # Errors
 /// The host or the configuration does not let it run; the host is as it was then.
-pub async fn run<H>(
-    config: EngineConfig,
-    host: H,
-    commands: mpsc::Receiver<Command>,
-    progress: watch::Sender<Progress>,
-) -> Result<(), EngineError>
+pub async fn run<H, S>(host: H, start: Start<S>) -> Result<(), EngineError>
 where
     H: Host + Send + 'static,
     H::Queue: AsFd,
+    H::Watch: AsFd,
+    S: Store,
 {
+    let Start { config, memory: _, store: _, commands, progress, events: _ } = start;
     let host = HostThread::spawn(host).map_err(|source| EngineError::System { what: "a thread", source })?;
     let facts = host.facts().await?;
     if !facts.may_change {
         return Err(EngineError::NotPermitted);
     }
-    let (interface, mark, offload) = (config.interface.clone(), config.mark.0, config.offload);
+    let (scope, mark, offload) = (config.scope.clone(), config.mark.0, config.offload);
     let mut fleet = Fleet::new(config, facts, random_seed()?, clock::now())?;
     fleet.handle_resolvers(resolver::system_resolvers());
     let (arrivals_in, arrivals) = mpsc::channel(ARRIVALS);
@@ -111,8 +193,8 @@ where
     let mut driver = Driver {
         fleet,
         host,
-        applied: Plan::empty(&interface),
-        interface,
+        applied: Plan::empty(&scope),
+        scope,
         mark,
         offload,
         outers: Outers::new(mark, arrivals_in),
@@ -143,7 +225,7 @@ struct RunningLane {
 struct Driver<Q> {
     fleet: Fleet,
     host: HostThread<Q>,
-    interface: String,
+    scope: Scope,
     mark: u32,
     offload: OffloadSet,
     outers: Outers,
@@ -192,7 +274,13 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
             }
         }
         let Some(plan) = first else { return Ok(()) };
-        let device = DeviceSpec { name: plan.device.clone(), mtu: MTU, queues: 1, offload: self.offload };
+        let device = DeviceSpec {
+            name: plan.scope.device.clone(),
+            mtu: MTU,
+            queues: 1,
+            offload: self.offload,
+            persistent: false,
+        };
         self.start_lane(device).await?;
         let outcome = self.host.apply(mrvpn_netplan::diff(&self.applied, &plan), None).await;
         match outcome.unwrap_or_else(|_| Err("the host's thread has ended".to_owned())) {
@@ -208,7 +296,7 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
 
     async fn start_lane(&mut self, device: DeviceSpec) -> Result<(), EngineError> {
         let mut queues = self.host.open(device).await?;
-        let Some(queue) = queues.pop() else { return Err(EngineError::DeviceGone(self.interface.clone())) };
+        let Some(queue) = queues.pop() else { return Err(EngineError::DeviceGone(self.scope.device.clone())) };
         let lane = Lane::new(random_seed()?, Arc::clone(self.fleet.policy()), Attachment::Rules);
         let counters = lane.counters();
         let (reports_in, reports) = mpsc::channel(ARRIVALS);
@@ -287,6 +375,7 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
                 let counted = |tunnel: Option<TunnelId>| self.counted(tunnel);
                 let _ = answer.send(self.fleet.status(clock::pair(), &counted));
             }
+            Command::Explain { .. } | Command::Reload { .. } | Command::Tunnel { .. } => {}
             Command::Shutdown => self.begin_end(),
         }
     }
@@ -414,12 +503,12 @@ impl<Q: mrvpn_netplan::Queue + AsFd + Send + 'static> Driver<Q> {
         {
             self.applied = plan;
         }
-        let outcome = self.host.apply(mrvpn_netplan::diff(&self.applied, &Plan::empty(&self.interface)), None).await;
+        let outcome = self.host.apply(mrvpn_netplan::diff(&self.applied, &Plan::empty(&self.scope)), None).await;
         self.stop_lane();
         if let Err(why) = outcome.unwrap_or_else(|_| Err("the host's thread has ended".to_owned())) {
             return Err(EngineError::Plan(why));
         }
-        if self.device_gone { Err(EngineError::DeviceGone(self.interface.clone())) } else { Ok(()) }
+        if self.device_gone { Err(EngineError::DeviceGone(self.scope.device.clone())) } else { Ok(()) }
     }
 }
 

@@ -41,8 +41,6 @@ const HOLD: Duration = Duration::from_secs(1);
 const OVERHEAD_V4: u16 = 52;
 /// The same over IPv6: IP 40.
 const OVERHEAD_V6: u16 = 72;
-/// 0: the only slot for an engine in a network namespace, in this version.
-const SLOT: u8 = 0;
 /// What the path carries, until it is measured.
 const PATH_MTU: u16 = 1500;
 
@@ -155,7 +153,7 @@ impl Fleet {
             claims: Vec::new(),
             claim_conflicts: Vec::new(),
             policy,
-            wanted: Plan::empty(&config.interface),
+            wanted: Plan::empty(&config.scope),
             asked: None,
             planned_once: false,
             closing: false,
@@ -495,9 +493,7 @@ impl Fleet {
 
     fn make_plan(&self) -> Result<Plan, PlanError> {
         mrvpn_netplan::plan(&PlanInput {
-            interface: &self.config.interface,
-            slot: SLOT,
-            rule_priority: self.config.rule_priority,
+            scope: &self.config.scope,
             mark: self.config.mark,
             book: &self.book,
             rules: &self.config.rules,
@@ -505,6 +501,8 @@ impl Fleet {
             defaults: self.defaults,
             facts: &self.facts,
             lan_allowed: self.config.lan_allowed,
+            inbound: &[],
+            bypass: &[],
         })
     }
 }

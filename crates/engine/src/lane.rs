@@ -178,7 +178,7 @@ impl Lane {
         [self.next_ping, self.holds.poll_timeout(), self.router.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Whether every connection whose lease has ended was told: from then on the address that it knew may go.
+    /// Whether every connection that has ended was told: from then on the address that it knew may go.
     #[must_use]
     pub fn has_told(&self) -> bool {
         self.router.untold() == 0
@@ -209,7 +209,7 @@ impl Lane {
         let _ = io.queue().write(Offload::NONE, &[&self.answer[..length]]);
     }
 
-    /// Resets the connections whose lease has ended, a share of them at a time.
+    /// Resets the connections that have ended, a share of them at a time.
     fn tell_ended(&mut self, io: &mut impl LaneIo, turn: &mut Turn) {
         for _ in 0..limits::TURN_RESETS {
             let Some(length) = self.router.poll_refusal(&mut self.answer) else { return };
@@ -352,8 +352,8 @@ impl Lane {
             self.router.handle_timeout(now);
             // A fragment may have waited in vain.
             self.dropped = true;
-            // The router does a bounded share of its work at a time.
-            turn.busy |= self.router.poll_timeout().is_some_and(|due| due <= now);
+            // The router does a bounded share of its work at a time, and connections that have ended are told next.
+            turn.busy |= self.router.poll_timeout().is_some_and(|due| due <= now) || self.router.untold() > 0;
         }
     }
 

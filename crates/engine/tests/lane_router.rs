@@ -1,5 +1,5 @@
-//! What the lane does for the router beside forwarding: connections of an ended lease are reset, a share of them in a turn,
-//! and fragments that came before their first go on behind it.
+//! What the lane does for the router beside forwarding: connections of an ended lease or of a tunnel that stays away are
+//! reset, a share of them in a turn, and fragments that came before their first go on behind it.
 
 #![allow(clippy::unwrap_used, reason = "a test whose packets cannot be built has failed")]
 
@@ -55,6 +55,26 @@ fn many_connections_are_reset_in_shares() {
         world.run(at(0.2));
         assert_eq!(world.io.queue.written.len(), count);
     }
+}
+
+// proves: T-70
+#[test]
+fn a_connection_that_waits_for_an_answer_is_reset_by_itself_when_its_tunnel_stays_away() {
+    let mut world = World::up(ALL);
+    world.open_flow(UK, IN_UK, 40_000);
+    world.open_flow(FR, IN_FR, 40_001);
+    world.lane.handle(LaneCommand::Policy(policy([TunnelState::Hold(at(1.2)), TunnelState::Up])), at(0.2));
+    world.run(at(0.2));
+    assert_eq!(world.lane.poll_timeout(), Some(at(1.2)));
+    world.io.queue.written.clear();
+    world.run(at(1.1));
+    assert!(world.written().is_empty());
+    world.run(at(1.2));
+    let resets = world.written();
+    assert_eq!(resets.len(), 1);
+    assert_eq!((addresses(&resets[0]), resets[0][33]), ((IN_UK, ANCHOR), RST_ACK));
+    assert!(is_right(&resets[0]));
+    assert!(world.lane.has_told());
 }
 
 // proves: T-77

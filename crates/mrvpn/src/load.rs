@@ -31,6 +31,7 @@ struct Wanted {
     default: bool,
     strict_server: bool,
     accept: Vec<Accept>,
+    bypass: Vec<ipnet::IpNet>,
 }
 
 /// Reads what `up` was told to bring up.
@@ -50,6 +51,7 @@ pub(crate) fn load(file: Option<&Path>, profiles: &[String], account: Option<&Pa
             default: false,
             strict_server: false,
             accept: Vec::new(),
+            bypass: Vec::new(),
         });
     }
     tunnels(EngineConfig::new(), wanted, account)
@@ -82,6 +84,7 @@ fn from_file(path: &Path, account: Option<&Path>) -> Result<Loaded, Failure> {
         default: tunnel.default,
         strict_server: tunnel.strict_server,
         accept: tunnel.accept.clone(),
+        bypass: tunnel.bypass.clone(),
     });
     let wanted: Vec<Wanted> = wanted.collect();
     let shared = config.engine.credentials.as_ref().map(|file| beside.join(&file.value));
@@ -94,15 +97,11 @@ fn from_file(path: &Path, account: Option<&Path>) -> Result<Loaded, Failure> {
 fn engine_settings(config: &Config) -> EngineConfig {
     let written = &config.engine;
     let mut engine = EngineConfig::new();
-    if let Some(interface) = &written.interface {
-        engine.interface.clone_from(interface);
-    }
     if let Some(mark) = written.mark {
         engine.mark = mark;
     }
-    if let Some(priority) = written.rule_priority {
-        engine.rule_priority = priority;
-    }
+    let priority = written.rule_priority.unwrap_or(mrvpn_netplan::scope::RULE_PRIORITY);
+    engine.scope = mrvpn_netplan::Scope::new(0, "default", priority, written.interface.as_deref());
     if let Some(limit) = written.establish_limit {
         engine.establish_limit = limit;
     }
@@ -149,7 +148,8 @@ fn read_profile(wanted: &Wanted, notes: &mut Vec<String>) -> Result<TunnelConfig
         default: wanted.default,
         strict_server: wanted.strict_server,
         accept: wanted.accept.clone(),
-        warnings: parsed.judgement.warnings,
+        bypass: wanted.bypass.clone(),
+        warnings: parsed.judgement.warnings.iter().map(ToString::to_string).collect(),
     })
 }
 

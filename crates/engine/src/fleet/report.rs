@@ -77,7 +77,7 @@ impl Fleet {
 
     fn interface_status(&self) -> InterfaceStatus {
         InterfaceStatus {
-            name: self.config.interface.clone(),
+            name: self.config.scope.device.clone(),
             strategy: "alias".to_owned(),
             mtu: 1500,
             generation: 1,

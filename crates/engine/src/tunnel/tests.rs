@@ -80,6 +80,7 @@ impl Scene {
             default: false,
             strict_server: false,
             accept: Vec::new(),
+            bypass: Vec::new(),
             warnings: Vec::new(),
         };
         let now = Moment::default() + SECOND;

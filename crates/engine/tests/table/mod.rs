@@ -127,7 +127,7 @@ impl Table {
             lane,
             io: TableIo::default(),
             sockets: [Socket::Closed; 2],
-            applied: Plan::empty("mrvpn0"),
+            applied: Plan::empty(&mrvpn_netplan::Scope::first()),
             next_ping: now,
         };
         table.host.devices.insert("mrvpn0".to_owned());

@@ -42,7 +42,16 @@ async fn serve(config: mrvpn_engine::EngineConfig, instance: &Instance, lock: Lo
     let (commands, commands_out) = mpsc::channel(64);
     let (progress_in, progress) = watch::channel(EngineProgress::default());
     tokio::spawn(server::serve(listener, commands.clone()));
-    let mut engine = tokio::spawn(mrvpn_engine::run(config, host, commands_out, progress_in));
+    let (events, _) = tokio::sync::broadcast::channel(1024);
+    let start = mrvpn_engine::Start {
+        config,
+        memory: mrvpn_engine::Memory::default(),
+        store: mrvpn_engine::NoStore,
+        commands: commands_out,
+        progress: progress_in,
+        events,
+    };
+    let mut engine = tokio::spawn(mrvpn_engine::run(host, start));
     let mut watcher = Watcher::new(commands, progress);
     let mut hopeless = false;
     let outcome = loop {
