@@ -138,10 +138,11 @@ fn flows_of_a_tunnel_that_goes_down_are_refused_and_never_leave_by_another() {
     world.run(at(1.0));
     assert!(world.io.sent.is_empty());
     let answers = world.written();
-    assert_eq!(answers.len(), 2);
-    assert_eq!(answers[0][33] & RST, RST, "TCP feels a reset");
-    assert_eq!((answers[1][9], answers[1][20], answers[1][21]), (1, 3, 13), "UDP feels an ICMP error");
-    assert_eq!(world.drops(UK, DropReason::TunnelDown), 2);
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[0][33] & RST, RST, "TCP feels a reset before it speaks");
+    assert_eq!(answers[1][33] & RST, RST, "and another one when it does");
+    assert_eq!((answers[2][9], answers[2][20], answers[2][21]), (1, 3, 13), "UDP feels an ICMP error");
+    assert_eq!((world.drops(UK, DropReason::NotSyn), world.drops(UK, DropReason::TunnelDown)), (1, 1));
 }
 
 // proves: T-79

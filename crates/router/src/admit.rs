@@ -5,12 +5,13 @@
 
 use mrvpn_clock::Moment;
 
-use crate::flow::{Flow, Inside, InsideKey, Protocol, Remote, Segment};
+use crate::flow::{Inside, InsideKey, Protocol, Remote};
 use crate::nat::State;
 use crate::packet::ip::Ip;
 use crate::packet::ipv4::Fragment;
 use crate::packet::transport::Transport;
 use crate::packet::{Malformed, field, icmp, tcp, udp};
+use crate::progress::Segment;
 use crate::{
     Attachment, Checksum, DropReason, FlowTuple, Offload, Policy, Refusal, SegmentKind, Segmentation, TunnelId,
     TunnelState, Via, pick,
@@ -227,9 +228,4 @@ fn judge_untranslated(policy: &Policy, attachment: Attachment, ip: &Ip) -> Stop 
         Via::Block => denied(None, DropReason::Blocked),
         Via::Nobody => denied(None, DropReason::Unclaimed),
     }
-}
-
-/// Whether the tunnel has another lease now than the flow's.
-pub(crate) fn lease_has_ended(policy: &Policy, flow: &Flow) -> bool {
-    policy.tunnel(flow.tunnel).is_none_or(|view| view.lease != flow.lease)
 }

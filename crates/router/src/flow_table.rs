@@ -7,8 +7,9 @@ use std::hash::Hash;
 use ahash::RandomState;
 use mrvpn_clock::Moment;
 
-use crate::flow::{Flow, InsideKey, Key, OutsideKey, Progress, Stage};
+use crate::flow::{Flow, InsideKey, Key, OutsideKey};
 use crate::limits;
+use crate::progress::{Progress, Stage};
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -309,7 +310,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::flow::{Inside, Outside, Protocol, Remote, Way};
+    use crate::flow::{Inside, Outside, Protocol, Remote};
+    use crate::progress::Way;
     use crate::{Attachment, LeaseId, TunnelId};
 
     const START: Moment = Moment::from_nanos(1_000_000_000);

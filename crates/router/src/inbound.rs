@@ -5,8 +5,9 @@
 
 use mrvpn_clock::Moment;
 
-use crate::admit::{has_checksum, lease_has_ended, untranslated_ports};
-use crate::flow::{Flow, Inside, Outside, OutsideKey, Progress, Protocol, Remote, Segment, Way};
+use crate::admit::{has_checksum, untranslated_ports};
+use crate::ending::lease_has_ended;
+use crate::flow::{Flow, Inside, Outside, OutsideKey, Protocol, Remote};
 use crate::flow_table::FlowId;
 use crate::fragment_table::{Datagram, Following};
 use crate::icmp_error::{self, Quote};
@@ -15,6 +16,7 @@ use crate::packet::Malformed;
 use crate::packet::ip::{Ip, may_be_source};
 use crate::packet::ipv4::{Fragment, Side};
 use crate::packet::transport::Transport;
+use crate::progress::{Progress, Segment, Way};
 use crate::{Attachment, DropReason, LeaseId, Router, TunnelId};
 
 /// What becomes of a packet from a tunnel.

@@ -9,6 +9,7 @@ pub mod claim; // a prefix that belongs to a tunnel
 mod claim_index; // which claim holds an address
 pub mod drop_reason; // why a packet was not forwarded
 pub mod drops; // counters of these
+mod ending; // flows that end before their time
 mod flow; // what was decided for a five-tuple
 mod flow_table; // where flows are kept, and for how long
 pub mod fragment; // cutting a packet to a tunnel's size
@@ -26,10 +27,12 @@ pub mod packet; // views of packets, checksums
 pub mod pick; // which tunnel a packet takes
 pub mod policy; // the immutable snapshot that decides
 mod ports; // the port of a new flow
+mod progress; // how far a flow has come
 pub mod refuse; // answers that make a refusal felt
 mod resting; // ports of ended leases
 pub mod router; // the face: packets in, outcomes out
 pub mod rule; // a match and a target
+mod waits; // how long tunnels have carried nothing
 
 pub use accept::Accept;
 pub use claim::{Claim, ClaimOrigin};

@@ -6,8 +6,9 @@
 
 use mrvpn_clock::Moment;
 
-use crate::admit::{Candidate, Stop, admit, checked, choose, denied, fits, lease_has_ended};
-use crate::flow::{Flow, Inside, InsideKey, Outside, Progress, Remote, Segment, Way};
+use crate::admit::{Candidate, Stop, admit, checked, choose, denied, fits};
+use crate::ending::lease_has_ended;
+use crate::flow::{Flow, Inside, InsideKey, Outside, Remote};
 use crate::flow_table::FlowId;
 use crate::fragment_table::{Datagram, Following};
 use crate::icmp_error::{self, Quote};
@@ -16,6 +17,7 @@ use crate::packet::ip::Ip;
 use crate::packet::ipv4::{Fragment, Side};
 use crate::packet::transport::Transport;
 use crate::ports::{self, Wanted};
+use crate::progress::{Progress, Segment, Way};
 use crate::{Attachment, DropReason, Offload, Refusal, Router, TunnelId};
 
 /// What becomes of a packet of the host.

@@ -83,6 +83,17 @@ pub struct TunnelView {
 }
 
 impl TunnelView {
+    /// A number that is no tunnel's, between those that are: nothing goes there and nothing is taken from there.
+    pub const ABSENT: Self = Self {
+        state: TunnelState::Down,
+        lease: LeaseId::NONE,
+        inner_v4: None,
+        inner_v6: None,
+        presented_v4: None,
+        presented_v6: None,
+        limit: 0,
+    };
+
     /// Its inner address of the family of `like`. A tunnel that carries less than IPv6's least MTU has none of IPv6
     /// (threats-and-faults section 2).
     #[must_use]

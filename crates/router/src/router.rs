@@ -1,7 +1,6 @@
 //! The data path's decisions behind one face: packets in, outcomes out, everything counted. This file holds the state
 //! and what is common to both ways; the ways themselves are `outbound.rs` and `inbound.rs`, one screen each.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -9,10 +8,9 @@ use mrvpn_clock::Moment;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::admit::lease_has_ended;
 use crate::drops::Drops;
-use crate::flow::Protocol;
-use crate::flow_table::{FlowId, FlowTable};
+use crate::ending::Ending;
+use crate::flow_table::FlowTable;
 use crate::fragment_queue::FragmentQueue;
 use crate::fragment_table::FragmentTable;
 use crate::pace::Pace;
@@ -28,12 +26,11 @@ pub struct Router {
     pub(crate) sent_early: FragmentQueue,
     pub(crate) received_early: FragmentQueue,
     pub(crate) resting: Resting,
-    /// TCP flows whose lease has ended and whose app has not been told.
-    ended: VecDeque<FlowId>,
+    pub(crate) ending: Ending,
     pub(crate) random: ChaCha12Rng,
     pace: Pace,
     flow_hash: RandomState,
-    drops: Drops,
+    pub(crate) drops: Drops,
 }
 
 impl Router {
@@ -52,60 +49,13 @@ impl Router {
             sent_early: FragmentQueue::default(),
             received_early: FragmentQueue::default(),
             resting,
-            ended: VecDeque::new(),
+            ending: Ending::new(&policy),
             pace: Pace::new(),
             flow_hash: RandomState::with_seeds(a, b, c, d),
             drops: Drops::new(policy.tunnels().len()),
             random,
             policy,
         }
-    }
-
-    /// Judges by another policy from now on. Flows keep what was decided for them, but those whose lease has ended by it
-    /// end: ask [`Router::poll_refusal`] for the resets that tell TCP; others are refused at their next packet.
-    pub fn set_policy(&mut self, policy: Arc<Policy>, now: Moment) {
-        self.drops.grow(policy.tunnels().len());
-        let before = std::mem::replace(&mut self.policy, policy);
-        let lease = |policy: &Policy, place: usize| policy.tunnels().get(place).map(|view| view.lease);
-        if (0..before.tunnels().len()).any(|place| lease(&before, place) != lease(&self.policy, place)) {
-            self.end_leases(now);
-        }
-    }
-
-    /// Lets the ports of all flows rest whose lease has ended, and notes the connections among them.
-    fn end_leases(&mut self, now: Moment) {
-        let Self { flows, policy, resting, ended, .. } = self;
-        // Those not told yet are found again.
-        ended.clear();
-        for (id, flow) in flows.iter().filter(|(_, flow)| lease_has_ended(policy, flow)) {
-            resting.rest(flow.resting_key(), flow.inside, now);
-            if flow.protocol == Protocol::Tcp {
-                ended.push_back(id);
-            }
-        }
-    }
-
-    /// Builds the next reset for a connection whose lease has ended at the start of `into`, and returns its length: write it
-    /// to the interface. The flow is gone then. `None`: there is none.
-    pub fn poll_refusal(&mut self, into: &mut [u8]) -> Option<usize> {
-        while let Some(id) = self.ended.pop_front() {
-            let Some(flow) = self.flows.get(id).copied().filter(|flow| lease_has_ended(&self.policy, flow)) else {
-                continue;
-            };
-            self.flows.remove(id);
-            if !flow.progress.is_closing()
-                && let Some(length) = refuse::end(&flow, into)
-            {
-                return Some(length);
-            }
-        }
-        None
-    }
-
-    /// Connections whose lease has ended and that [`Router::poll_refusal`] has not told yet, at most.
-    #[must_use]
-    pub fn untold(&self) -> usize {
-        self.ended.len()
     }
 
     /// The next fragment of the host whose first has gone out since, as it came: present it to [`Router::outbound`] again.
@@ -153,13 +103,15 @@ impl Router {
     /// When [`Router::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
-        let deadlines = [self.flows.deadline(), self.sent_early.deadline(), self.received_early.deadline()];
-        deadlines.into_iter().flatten().min()
+        let fragments = [self.sent_early.deadline(), self.received_early.deadline()];
+        [self.flows.deadline(), self.ending.deadline()].into_iter().chain(fragments).flatten().min()
     }
 
     /// Takes away flows whose time is over, [`limits::EXPIRED_PER_CALL`] at most, and fragments that waited in vain; if there
-    /// are more flows, `poll_timeout` is still due after it.
+    /// are more flows, `poll_timeout` is still due after it. Connections that waited in vain for their tunnel end: ask
+    /// [`Router::poll_refusal`].
     pub fn handle_timeout(&mut self, now: Moment) {
+        self.pass_waits(now);
         self.flows.expire(limits::EXPIRED_PER_CALL, now);
         while self.sent_early.expire(now).is_some() {
             self.count(None, DropReason::Fragment);

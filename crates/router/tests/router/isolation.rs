@@ -1,7 +1,7 @@
 //! Random rules, claims, states, leases and packets against a plain model: which tunnel a flow belongs to is kept in a
 //! list and picked by reading the order of the design aloud.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use mrvpn_router::{
 use proptest::prelude::*;
 
 use crate::packets::*;
+use crate::six::to_four;
 use crate::world::*;
 
 const TUNNELS: [TunnelId; 3] = [UK, FR, US];
@@ -117,11 +118,15 @@ type Tuple = (u8, End, End, Attachment);
 /// Tunnel, lease, protocol, remote end, port as the server sees it.
 type Mapping = (TunnelId, LeaseId, u8, End, u16);
 
+/// A flow, which tunnel and lease it belongs to, and whether its connection has ended.
+type Known = (Tuple, (TunnelId, LeaseId, bool));
+
 struct Model {
     world: World,
     leases: u32,
-    /// Which tunnel and lease a flow belongs to, and whether its connection has ended.
-    flows: Vec<(Tuple, (TunnelId, LeaseId, bool))>,
+    flows: Vec<Known>,
+    /// Connections whose SYN nobody has acknowledged: all segments of a connection are the same bytes of its stream.
+    unacknowledged: HashSet<Tuple>,
     /// Whose answers are whose.
     mappings: BTreeMap<Mapping, Tuple>,
     /// The last packet that went out.
@@ -133,7 +138,14 @@ impl Model {
         let world = World::over(six, |input| {
             (input.rules, input.claims, input.defaults.v4) = (rules, claims, default);
         });
-        Self { world, leases: 100, flows: Vec::new(), mappings: BTreeMap::new(), last: None }
+        Self {
+            world,
+            leases: 100,
+            flows: Vec::new(),
+            unacknowledged: HashSet::new(),
+            mappings: BTreeMap::new(),
+            last: None,
+        }
     }
 
     fn step(&mut self, step: Step) {
@@ -170,8 +182,37 @@ impl Model {
             Step::Rules(rules) => self.world.change(|input| input.rules = rules),
             Step::Claims(claims) => self.world.change(|input| input.claims = claims),
             Step::Default(default) => self.world.change(|input| input.defaults.v4 = default),
-            Step::Pass(ms) => self.world.pass(Duration::from_millis(ms)),
+            Step::Pass(ms) => {
+                self.world.pass(Duration::from_millis(ms));
+                self.world.router.handle_timeout(self.world.now);
+            }
         }
+        self.told();
+    }
+
+    /// Resets come for the connections that have ended and for no others, each once.
+    fn told(&mut self) {
+        let end_of =
+            |packet: &[u8]| ((destination(packet), destination_port(packet)), (source(packet), source_port(packet)));
+        let resets = self.world.resets();
+        let four = |reset: &Vec<u8>| if self.world.six { to_four(reset) } else { reset.clone() };
+        let mut told: Vec<_> = resets.iter().map(four).map(|reset| end_of(&reset)).collect();
+        let input = &self.world.input;
+        let is_over = |(tuple, (tunnel, lease, _)): &Known| {
+            let view = input.tunnels[tunnel.index()];
+            let away = match view.state {
+                TunnelState::Up => false,
+                TunnelState::Hold(until) => until <= self.world.now,
+                TunnelState::Down => true,
+            };
+            tuple.0 == TCP && (view.lease != *lease || away && self.unacknowledged.contains(tuple))
+        };
+        let (over, stay): (Vec<Known>, Vec<Known>) = self.flows.iter().partition(|flow| is_over(flow));
+        let mut expected: Vec<_> = over.iter().filter(|flow| !flow.1.2).map(|(tuple, _)| (tuple.1, tuple.2)).collect();
+        told.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(told, expected);
+        self.flows = stay;
     }
 
     fn send(&mut self, packet: &[u8], attachment: Attachment) {
@@ -198,6 +239,9 @@ impl Model {
                 assert_eq!(self.drops(), drops);
                 let ended = live.is_some_and(|flow| flow.2);
                 self.set_flow(tuple, Some((tunnel, view.lease, ended)));
+                if packet[9] == TCP && packet[33] == SYN {
+                    self.unacknowledged.insert(tuple);
+                }
                 self.mappings.retain(|_, old| *old != tuple);
                 self.mappings.insert((tunnel, view.lease, tuple.0, tuple.2, source_port(&sent)), tuple);
                 self.last = Some(sent);
@@ -250,6 +294,7 @@ impl Model {
                 );
                 assert!(is_right(&answer));
                 assert_eq!(self.drops(), drops);
+                self.unacknowledged.remove(&asked);
             }
             Inbound::Wait => panic!("these packets are whole"),
             Inbound::Drop(_) => {

@@ -12,19 +12,6 @@ fn number(packet: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(packet[at..at + 4].try_into().unwrap())
 }
 
-/// Sequence and acknowledgement number, sealed.
-fn numbered(mut packet: Vec<u8>, sequence: u32, acknowledgement: u32) -> Vec<u8> {
-    packet[24..28].copy_from_slice(&sequence.to_be_bytes());
-    packet[28..32].copy_from_slice(&acknowledgement.to_be_bytes());
-    seal(&mut packet);
-    packet
-}
-
-fn resets(world: &mut World) -> Vec<Vec<u8>> {
-    let mut into = [0xaa; limits::REFUSAL_BUFFER];
-    std::iter::from_fn(|| world.router.poll_refusal(&mut into).map(|length| into[..length].to_vec())).collect()
-}
-
 fn end_lease(world: &mut World, lease: u32) {
     world.change(|input| input.tunnels[FR.index()].lease = LeaseId::new(lease));
 }
@@ -42,9 +29,9 @@ fn a_connection_of_an_ended_lease_is_reset_where_its_host_expects_it() {
     open(&mut world, 7000);
     world.receive(FR, &numbered(tcp(web(), (inner(FR), 7000), ACK, &[], b"answer"), 901, 109));
     world.send(UK, &tcp((bind(UK), 1), web(), SYN, &[], b""));
-    assert!(resets(&mut world).is_empty());
+    assert!(world.resets().is_empty());
     end_lease(&mut world, 9);
-    let answers = resets(&mut world);
+    let answers = world.resets();
     assert_eq!((answers.len(), world.router.flows()), (1, 1), "the other tunnel's stays");
     let reset = &answers[0];
     assert_eq!(
@@ -53,7 +40,7 @@ fn a_connection_of_an_ended_lease_is_reset_where_its_host_expects_it() {
     );
     assert_eq!((reset[33], number(reset, 24), number(reset, 28)), (RST | ACK, 907, 109));
     assert!(is_right(reset));
-    assert!(resets(&mut world).is_empty());
+    assert!(world.resets().is_empty());
 }
 
 #[test]
@@ -63,7 +50,7 @@ fn a_connection_that_is_being_opened_is_told_too_and_one_that_has_ended_is_not()
     open(&mut world, 2);
     world.receive(FR, &tcp(web(), (inner(FR), 2), RST, &[], b""));
     end_lease(&mut world, 9);
-    let answers = resets(&mut world);
+    let answers = world.resets();
     assert_eq!(answers.len(), 1);
     assert_eq!((destination_port(&answers[0]), answers[0][33], number(&answers[0], 28)), (1, RST | ACK, 101));
     assert_eq!(world.router.flows(), 0);
@@ -74,7 +61,7 @@ fn over_ipv6_it_is_the_same() {
     let mut world = World::over(true, |_| ());
     open(&mut world, 7000);
     end_lease(&mut world, 9);
-    let answers = resets(&mut world);
+    let answers = world.resets();
     let reset = &answers[0];
     assert_eq!((reset.len(), reset[6], reset[53], number(reset, 44)), (60, TCP, RST | ACK, 901));
     assert_eq!((&reset[8..24], &reset[24..40]), (&six(web().0).octets()[..], &six(ANCHOR).octets()[..]));
@@ -88,7 +75,7 @@ fn a_tunnel_that_only_reconnects_resets_nothing() {
     open(&mut world, 7000);
     world.set_state(FR, TunnelState::Down);
     world.set_state(FR, TunnelState::Up);
-    assert!(resets(&mut world).is_empty());
+    assert!(world.resets().is_empty());
     world.send(FR, &tcp(app(7000), web(), ACK, &[], b"data"));
 }
 
@@ -97,7 +84,7 @@ fn an_ended_datagram_flow_is_refused_at_its_next_packet() {
     for mut world in World::both() {
         world.send(FR, &udp(app(1), web(), b""));
         end_lease(&mut world, 9);
-        assert!(resets(&mut world).is_empty());
+        assert!(world.resets().is_empty());
         world.refused(Some(FR), &udp(app(1), web(), b""), DropReason::LeaseEnded);
         world.send(FR, &udp(app(1), web(), b""));
     }
@@ -134,7 +121,7 @@ fn ports_of_a_lease_that_comes_again_rest_as_well() {
     let first = world.input.tunnels[FR.index()].lease;
     end_lease(&mut world, 9);
     world.change(|input| input.tunnels[FR.index()].lease = first);
-    assert!(resets(&mut world).is_empty(), "its flows were never away");
+    assert!(world.resets().is_empty(), "its flows were never away");
     world.send(FR, &tcp(app(5000), web(), ACK, &[], b"data"));
 }
 

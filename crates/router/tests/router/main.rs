@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what is wrong")]
 
 mod accepted; // flows that a server opens
+mod away; // connections of a tunnel that stays away
 mod fragments; // later fragments follow their first
 mod icmp_errors; // errors that quote a flow
 mod ipv6; // what IPv6 has of its own

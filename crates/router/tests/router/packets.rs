@@ -54,6 +54,14 @@ pub(crate) fn tcp(from: End, to: End, flags: u8, options: &[u8], payload: &[u8])
     packet
 }
 
+/// The same with this sequence and acknowledgement number.
+pub(crate) fn numbered(mut packet: Vec<u8>, sequence: u32, acknowledgement: u32) -> Vec<u8> {
+    packet[24..28].copy_from_slice(&sequence.to_be_bytes());
+    packet[28..32].copy_from_slice(&acknowledgement.to_be_bytes());
+    seal(&mut packet);
+    packet
+}
+
 pub(crate) fn udp(from: End, to: End, payload: &[u8]) -> Vec<u8> {
     let mut datagram = Vec::new();
     datagram.extend(from.1.to_be_bytes());

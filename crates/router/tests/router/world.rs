@@ -219,6 +219,12 @@ impl World {
         assert_eq!(self.router.drops().of_tunnel(tunnel, reason), before + 1);
     }
 
+    /// The resets that tell connections of their end, as they are written to the interface.
+    pub(crate) fn resets(&mut self) -> Vec<Vec<u8>> {
+        let mut into = [0xaa; mrvpn_router::limits::REFUSAL_BUFFER];
+        std::iter::from_fn(|| self.router.poll_refusal(&mut into).map(|length| into[..length].to_vec())).collect()
+    }
+
     /// The answer to a refused packet.
     pub(crate) fn answer(&mut self, packet: &[u8], refusal: Refusal) -> Option<Vec<u8>> {
         let mut into = vec![0xaa; mrvpn_router::limits::REFUSAL_BUFFER];
