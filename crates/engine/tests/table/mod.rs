@@ -355,6 +355,7 @@ fn tunnel(name: &str, remote: &str, lines: &str) -> TunnelConfig {
         default: false,
         strict_server: false,
         accept: vec![Accept { proto: 17, ports: Ports { first: ACCEPTED, last: ACCEPTED } }],
+        bypass: Vec::new(),
         warnings: Vec::new(),
     }
 }
