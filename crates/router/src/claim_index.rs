@@ -1,5 +1,6 @@
 //! Which claim holds an address: longest prefix first, whatever the state of its tunnel. It is built once a policy and
-//! only read after that. Rules and defaults are not here; their order is `pick.rs`'s.
+//! only read after that. Of equal prefixes the first one given counts: the order of the file, which is not that of the
+//! tunnels' numbers. Rules and defaults are not here; their order is `pick.rs`'s.
 
 use std::net::IpAddr;
 
@@ -18,12 +19,12 @@ pub(crate) struct ClaimIndex {
 #[derive(Clone, Debug)]
 struct Length {
     bits: u8,
-    /// By network, each once: that of the first tunnel.
+    /// By network, each once: that of the claim that was given first.
     nets: Vec<(u128, IpNet, TunnelId)>,
 }
 
 impl ClaimIndex {
-    /// Sorts `claims`. Of equal prefixes the one of the first tunnel stays.
+    /// Sorts `claims`, which are in the order of the file. Of equal prefixes the first one stays.
     pub(crate) fn new(claims: &[Claim]) -> Self {
         let of_family = |v4: bool| lengths(claims.iter().filter(|claim| claim.prefix.addr().is_ipv4() == v4));
         Self { v4: of_family(true), v6: of_family(false) }
@@ -47,7 +48,8 @@ impl ClaimIndex {
 /// Claims of one family, longest prefixes first.
 fn lengths<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Length> {
     let mut all: Vec<_> = claims.map(|claim| (claim.prefix.trunc(), claim.tunnel)).collect();
-    all.sort_unstable_by_key(|&(net, tunnel)| (u8::MAX - net.prefix_len(), net.network(), tunnel));
+    // The sort is stable, so that of equal prefixes the first one given is the first one here.
+    all.sort_by_key(|&(net, _)| (u8::MAX - net.prefix_len(), net.network()));
     all.dedup_by_key(|entry| entry.0);
     all.chunk_by(|a, b| a.0.prefix_len() == b.0.prefix_len())
         .filter_map(|same| {
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_prefix_wins_and_of_equal_ones_the_first_tunnel() {
+    fn the_longest_prefix_wins_and_of_equal_ones_the_first_given() {
         let index = ClaimIndex::new(&[
             claim(0, "0.0.0.0/0"),
             claim(2, "10.0.0.0/8"),
@@ -97,7 +99,7 @@ mod tests {
         ]);
         let whose = |address: &str| index.longest(address.parse().unwrap()).map(|found| found.1.number());
         assert_eq!(whose("10.1.255.255"), Some(3));
-        assert_eq!(whose("10.2.0.0"), Some(1));
+        assert_eq!(whose("10.2.0.0"), Some(2), "by the order of the file, not of the numbers");
         assert_eq!(whose("192.0.2.1"), Some(0));
         assert_eq!(whose("2001:db8::1"), Some(5));
         assert_eq!(whose("2001:db8::2"), Some(4));
@@ -133,7 +135,7 @@ mod tests {
                 let naive = claims
                     .iter()
                     .filter(|claim| claim.prefix.contains(&address))
-                    .min_by_key(|claim| (u8::MAX - claim.prefix.prefix_len(), claim.tunnel))
+                    .min_by_key(|claim| u8::MAX - claim.prefix.prefix_len())
                     .map(|claim| (claim.prefix.trunc(), claim.tunnel));
                 prop_assert_eq!(index.longest(address), naive);
             }

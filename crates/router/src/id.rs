@@ -4,18 +4,19 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A tunnel: its place in the file (or on the command line), from 0.
+/// A tunnel: a number that stays its own while it is configured, whatever its place in the file. Nothing follows from
+/// which number is the smaller one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TunnelId(u16);
 
 impl TunnelId {
-    /// The tunnel at `place`.
+    /// The tunnel of this number.
     #[must_use]
-    pub const fn new(place: u16) -> Self {
-        Self(place)
+    pub const fn new(number: u16) -> Self {
+        Self(number)
     }
 
-    /// Place in the file, from 0.
+    /// Its place in lists of tunnels.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize

@@ -133,7 +133,8 @@ pub type Sources = std::collections::BTreeMap<IpAddr, TunnelId>;
 pub struct PolicyInput {
     /// Rules in the order of the file.
     pub rules: Vec<Rule>,
-    /// Claims of all tunnels, whatever their states; those that an on-link network takes away are not among them.
+    /// Claims of all tunnels, whatever their states, in the order of the file: of equal prefixes the first one counts.
+    /// Those that an on-link network takes away are not among them, nor those of a tunnel that the user has stopped.
     pub claims: Vec<Claim>,
     /// Who is the default.
     pub defaults: Defaults,
@@ -147,7 +148,7 @@ pub struct PolicyInput {
     pub own: OwnAddresses,
     /// What may be connected to from the far side of a tunnel.
     pub accept: Vec<Accept>,
-    /// All tunnels, at the places of their [`TunnelId`]s.
+    /// All tunnels, at the places of their [`TunnelId`]s; a number that is no tunnel's is [`TunnelView::ABSENT`].
     pub tunnels: Vec<TunnelView>,
 }
 
@@ -194,7 +195,7 @@ impl Policy {
         &self.input.claims
     }
 
-    /// The longest claim that holds `address`, and whose it is; of equal ones that of the first tunnel.
+    /// The longest claim that holds `address`, and whose it is; of equal ones the first given.
     #[must_use]
     pub fn claim_of(&self, address: IpAddr) -> Option<(IpNet, TunnelId)> {
         self.claims.longest(address)

@@ -350,10 +350,7 @@ fn picked(input: &PolicyInput, attachment: Attachment, packet: &[u8]) -> Result<
     }
     let mut best: Option<Claim> = None;
     for claim in input.claims.iter().filter(|claim| claim.prefix.contains(&to)) {
-        let longer = best.is_none_or(|best| {
-            let (new, old) = (claim.prefix.prefix_len(), best.prefix.prefix_len());
-            new > old || (new == old && claim.tunnel < best.tunnel)
-        });
+        let longer = best.is_none_or(|best| claim.prefix.prefix_len() > best.prefix.prefix_len());
         best = if longer { Some(*claim) } else { best };
     }
     match (best, input.defaults.v4) {

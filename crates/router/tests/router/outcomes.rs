@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mrvpn_router::{
-    Attachment, DefaultChoice, DropReason, Inbound, LeaseId, Offload, Outbound, PortRange, Refusal, Rule, Target,
-    TunnelId, TunnelState, limits,
+    Accept, Attachment, DefaultChoice, DropReason, Inbound, LeaseId, Offload, Outbound, PortRange, Refusal, Rule,
+    Target, TunnelId, TunnelState, TunnelView, limits,
 };
 
 use crate::packets::*;
@@ -161,6 +161,47 @@ fn a_tunnel_that_is_down(mut world: World) {
     world.set_state(FR, TunnelState::Up);
     world.change(|input| input.tunnels[FR.index()].inner_v4 = None);
     world.refused(Some(FR), &udp(app(1), web(), b""), DropReason::NoAddress);
+}
+
+// proves: T-70
+#[test]
+fn a_number_that_is_no_tunnels_carries_nothing_and_takes_nothing() {
+    World::both().into_iter().for_each(a_tunnel_that_is_not);
+}
+
+fn a_tunnel_that_is_not(mut world: World) {
+    established(&mut world, 7000);
+    let asked = world.send(FR, &udp(app(7000), web(), b"question"));
+    let entry = Accept { tunnel: FR, protocol: UDP, ports: PortRange { first: 1, last: u16::MAX } };
+    for listed in [true, false] {
+        world.change(|input| {
+            input.tunnels[FR.index()] = TunnelView::ABSENT;
+            input.sources.retain(|_, tunnel| *tunnel != FR);
+            input.accept = vec![entry];
+            input.rules = vec![rule("192.0.2.0/24", Target::Tunnel(FR))];
+            if !listed {
+                input.tunnels.truncate(FR.index());
+            }
+        });
+        assert_eq!(world.resets().len(), usize::from(listed), "its connections are told");
+        if listed {
+            world.refused(Some(FR), &udp(app(7000), web(), b"question"), DropReason::LeaseEnded);
+        }
+        for to in ["192.0.2.1:53", "10.9.0.1:53", "203.0.113.80:443"] {
+            world.refused(Some(FR), &udp(app(1), end(to), b""), DropReason::TunnelDown);
+            world.refused(Some(FR), &tcp(app(1), end(to), SYN, &[], b""), DropReason::TunnelDown);
+        }
+        for attachment in [Attachment::Prefer(FR), Attachment::Only(FR)] {
+            let outcome = world.outbound_on(attachment, &mut udp(app(1), web(), b""), &Offload::NONE);
+            let refusal = Refusal::Denied(DropReason::TunnelDown);
+            assert_eq!(outcome, Outbound::Refuse { tunnel: Some(FR), refusal });
+        }
+        for answer in [swapped(&asked), udp(web(), (inner(FR), 1), b""), udp(web(), (v4("0.0.0.0"), 1), b"")] {
+            assert_eq!(world.inbound(FR, &mut answer.clone()), Inbound::Drop(DropReason::NotOurAddress));
+        }
+        assert_eq!(world.router.flows(), 0);
+    }
+    world.send(UK, &udp(app(1), end("10.8.0.1:53"), b""));
 }
 
 #[test]
