@@ -80,6 +80,28 @@ fn is_label(label: &str) -> bool {
     !label.is_empty() && label.len() <= limits::LABEL && label.bytes().all(harmless)
 }
 
+/// Why a tunnel cannot have this address of its own, if so.
+pub(crate) const fn no_host(address: Ipv4Addr) -> Option<&'static str> {
+    match address {
+        _ if address.octets()[0] == 0 => Some("is no address of a host"),
+        _ if address.is_loopback() => Some("is a loopback address"),
+        _ if address.is_multicast() => Some("is a multicast address"),
+        _ if address.is_broadcast() => Some("is the broadcast address"),
+        _ => None,
+    }
+}
+
+/// The same for IPv6, with the prefix length that belongs to it.
+pub(crate) fn no_host6(address: Ipv6Addr, bits: u8) -> Option<String> {
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+        return Some(format!("{address} is no address of a host"));
+    }
+    (bits < IPV6_BITS_MIN).then(|| format!("/{bits} would make a whole provider's addresses one network"))
+}
+
+/// 32 bits: the network of an assigned address is a claim, and a provider's allocation is a /32.
+const IPV6_BITS_MIN: u8 = 32;
+
 /// Why no tunnel can lead to `net`, if so: it lies in a range that never leaves a host or a link.
 pub(crate) fn unroutable(net: &IpNet) -> Option<&'static str> {
     UNROUTABLE.iter().find(|(range, _)| inside(net, range)).map(|(_, why)| *why)

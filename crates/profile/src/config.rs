@@ -5,10 +5,10 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
 
 mod engine; // [engine] and [dns]
-mod nearest; // the known word that was probably meant
 mod rule; // [[rule]]
 mod table; // one table of the file: keys, values, lines
 mod tunnel; // [[tunnel]]
+mod unreachable; // rules that no flow can reach
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::limits;
 use crate::name::TunnelName;
 use table::{Key, Lines, Table};
+pub use unreachable::{Unreachable, unreachable};
 
 /// A whole mrvpn.toml.
 #[derive(Clone, Debug, PartialEq, Eq)]

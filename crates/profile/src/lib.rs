@@ -13,6 +13,7 @@ pub mod escape; // foreign text made harmless
 mod keepalive; // ping and ping-restart made to fit
 pub mod limits; // the bounds on everything from outside
 pub mod name; // the name of a tunnel
+mod nearest; // the known word that was probably meant
 mod option; // one option that file and server share, typed
 pub mod ovpn; // .ovpn -> Profile, with a judgement of every line
 pub mod profile; // the typed profile

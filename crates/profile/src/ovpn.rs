@@ -22,6 +22,7 @@ mod wrapping; // tls-auth, tls-crypt, tls-crypt-v2
 pub use credentials::credentials;
 pub use judgement::{Judgement, Noted, ProfileError};
 pub use material::{FileWanted, Files, NoFiles};
+pub use remotes::ON_THIS_MACHINE;
 
 use crate::{Profile, syntax};
 use draft::Draft;

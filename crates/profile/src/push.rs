@@ -200,7 +200,9 @@ impl<'a> Layer<'a> {
                 self.ifconfig = Some(Ifconfig { local, other, shown: shown(item) });
             }
             Meaning::IfconfigIpv6 { local, bits, remote } => {
-                check_ipv6(local, bits).map_err(|why| address_error(item, why))?;
+                if let Some(why) = address::no_host6(local, bits) {
+                    return Err(address_error(item, why));
+                }
                 self.ifconfig_ipv6 = Some((local, bits, remote));
             }
             Meaning::Topology(topology) => self.topology = Some(topology),
@@ -316,7 +318,7 @@ impl<'a> Layer<'a> {
     fn ipv4(&mut self) -> Result<Option<Ipv4Assignment>, PushError> {
         let Some(Ifconfig { local, other, shown }) = self.ifconfig.take() else { return Ok(None) };
         let refused = |why: String| PushError::Address { option: shown.clone(), why };
-        if let Some(why) = no_host(local) {
+        if let Some(why) = address::no_host(local) {
             return Err(refused(format!("{local} {why}")));
         }
         let is_mask = other.octets().first() == Some(&255);
@@ -327,7 +329,7 @@ impl<'a> Layer<'a> {
                 self.subnet(local, other).map(Some).map_err(refused)
             }
             Topology::Net30 | Topology::P2p => {
-                let peer = Some(other).filter(|peer| no_host(*peer).is_none());
+                let peer = Some(other).filter(|peer| address::no_host(*peer).is_none());
                 Ok(Some(Ipv4Assignment { address: Ipv4Net::from(local), gateway: self.route_gateway.or(peer) }))
             }
         }
@@ -385,27 +387,6 @@ fn address_error(item: &str, why: String) -> PushError {
     PushError::Address { option: shown(item), why }
 }
 
-/// Why an address is that of no host, if so.
-const fn no_host(address: Ipv4Addr) -> Option<&'static str> {
-    match address {
-        _ if address.is_unspecified() => Some("is no address of a host"),
-        _ if address.is_loopback() => Some("is a loopback address"),
-        _ if address.is_multicast() => Some("is a multicast address"),
-        _ if address.is_broadcast() => Some("is the broadcast address"),
-        _ => None,
-    }
-}
-
-fn check_ipv6(address: Ipv6Addr, bits: u8) -> Result<(), String> {
-    if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
-        return Err(format!("{address} is no address of a host"));
-    }
-    if bits < IPV6_BITS_MIN {
-        return Err(format!("/{bits} would make a whole provider's addresses one network"));
-    }
-    Ok(())
-}
-
 const REPLY: &str = "PUSH_REPLY";
 /// Begins `auth-token` and `auth-token-user`.
 const TOKEN: &str = "auth-token";
@@ -413,6 +394,3 @@ const CONTINUATION: &str = "push-continuation";
 
 /// 8 bits: the network of an assigned address is a claim, and no one owns more than a /8.
 const MASK_MIN: u8 = 8;
-
-/// 32 bits: the same for IPv6, where a provider's allocation is a /32.
-const IPV6_BITS_MIN: u8 = 32;

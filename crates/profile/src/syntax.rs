@@ -89,6 +89,9 @@ pub(crate) fn statements(text: &[u8]) -> Vec<Result<Statement, BadLine>> {
     if text.len() > limits::CONFIG_FILE {
         return vec![Err(bad(1, b"", "the file is larger than 256 KiB", "a profile is rarely larger than 16 KiB"))];
     }
+    if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        return vec![Err(bad(1, b"", "the file is UTF-16 text", "save it as UTF-8"))];
+    }
     let mut lines = Lines::new(text);
     let mut found = Vec::new();
     while let Some((line, content)) = lines.next_line() {

@@ -151,7 +151,9 @@ fn blocks_hold_a_server_each_with_what_was_said_before_them() {
     assert!(profile.remote_random && profile.remotes.iter().all(|r| r.wrap.is_none()));
     assert_eq!(profile.explicit_exit_notify, Some(2));
     assert_eq!(lines(&judgement, "remote"), [head() + 4], "the line outside of the blocks");
-    assert!(judgement.warnings.iter().any(|warning| warning.starts_with(&format!("line {}: remote", head() + 4))));
+    assert!(
+        judgement.warnings.iter().any(|warning| (warning.line, warning.directive.as_str()) == (head() + 4, "remote"))
+    );
     assert!(judgement.used.iter().all(|noted| noted.line != head() + 4));
     assert_eq!(lines(&judgement, "nobind"), [head() + 12]);
 }
@@ -266,7 +268,11 @@ fn remotes_that_cannot_be_servers_are_refused_and_loopback_is_noted() {
     }
     for host in ["127.0.0.1", "::1", "localhost"] {
         let judgement = accepted(&format!("remote {host}")).judgement;
-        assert!(judgement.warnings.iter().any(|warning| warning.contains("net_gateway")), "{host}");
+        let warning = judgement.warnings.iter().find(|warning| warning.line == head() + 1).unwrap();
+        assert!(warning.hint.contains("`bypass`") && warning.hint.contains("net_gateway"), "{host}");
+        let answered = format!("remote {host}\nroute 203.0.113.9 255.255.255.255 net_gateway");
+        let warnings = accepted(&answered).judgement.warnings;
+        assert!(warnings.iter().all(|warning| warning.directive != "remote"), "{host}");
     }
 }
 
@@ -543,7 +549,7 @@ fn someone_must_be_trusted_and_something_must_be_proved() {
 fn a_profile_that_any_certificate_of_its_ca_satisfies_is_warned_of() {
     let warned = |line: &str| {
         let warnings = accepted(&format!("remote a.example\n{line}")).judgement.warnings;
-        warnings.iter().any(|warning| warning.contains("add `remote-cert-tls server`"))
+        warnings.iter().any(|warning| warning.hint == "add `remote-cert-tls server`")
     };
     assert!(warned(""));
     for line in [
@@ -586,7 +592,7 @@ fn user_and_password_stand_inline_or_in_a_file_or_are_asked_for() {
     assert_eq!(given(file), ("bob".into(), "secret".into()));
     let absent = parse(text.as_bytes(), &mut NoFiles).unwrap();
     assert_eq!(absent.profile.auth_user_pass, AuthUserPass::Ask);
-    assert!(absent.judgement.warnings.iter().any(|warning| warning.contains("asked for")));
+    assert!(absent.judgement.warnings.iter().any(|warning| warning.hint.contains("asked for")));
     let half = accepted("remote a.example\n<auth-user-pass>\nann\n</auth-user-pass>");
     assert_eq!(half.profile.auth_user_pass, AuthUserPass::Ask);
 }
@@ -610,7 +616,7 @@ fn files_are_read_by_the_caller_alone_and_a_refusal_has_its_line() {
 #[test]
 fn a_missing_client_line_is_a_warning() {
     let parsed = parse(format!("remote a.example\nauth-user-pass\n{CA}").as_bytes(), &mut NoFiles).unwrap();
-    assert!(parsed.judgement.warnings.iter().any(|warning| warning.contains("`client`")));
+    assert!(parsed.judgement.warnings.iter().any(|warning| warning.why.contains("`client`")));
     accepted("pull\ntls-client\nremote a.example\ndev tun5");
     accepted("remote a.example\ndev vpn\ndev-type tun");
     refused("remote a.example\ndev vpn");
@@ -667,7 +673,8 @@ fn text_of_the_file_is_escaped_in_messages() {
         let error = parsed.unwrap_err();
         let judgement = &error.judgement;
         let noted = judgement.used.iter().chain(&judgement.ignored).chain(&judgement.refused);
-        let texts = noted.flat_map(|noted| [&noted.directive, &noted.why, &noted.hint]).chain(&judgement.warnings);
+        let noted = noted.chain(&judgement.warnings);
+        let texts = noted.flat_map(|noted| [&noted.directive, &noted.why, &noted.hint]);
         assert!(texts.into_iter().all(|text| text.is_ascii()), "{text}: {judgement:?}");
     }
 }

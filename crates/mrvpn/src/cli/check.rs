@@ -1,44 +1,29 @@
 //! `mrvpn check`: judges profiles and configuration files without connecting: what is used, what is ignored and why,
-//! what is refused and why, each with its line. It reads as `up` does and starts nothing.
+//! what is refused and why, each with its line. It reads as `up` does, with the caller's own rights, and starts nothing.
+//! What a verdict looks like is `check/verdict.rs`.
 
+mod verdict; // what is said of one file
+
+use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use mrvpn_profile::escape;
-use mrvpn_profile::ovpn::{self, Judgement, Noted};
-use serde::Serialize;
+use mrvpn_profile::config::{self, Config, Located, Rule, Tunnel};
+use mrvpn_profile::{Secret, escape, ovpn};
 
 use super::answer;
 use crate::failure::{FAILED, Failure};
 use crate::load::files::{ProfileFiles, read_regular};
-
-/// The judgement of one file (contract.md section 3).
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-struct Verdict {
-    file: String,
-    accepted: bool,
-    used: Vec<String>,
-    ignored: Vec<Remark>,
-    refused: Vec<Remark>,
-    warnings: Vec<String>,
-}
-
-/// A directive and what is made of it. Line 0 is the file as a whole.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Remark {
-    line: u32,
-    directive: String,
-    why: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    hint: String,
-}
+use verdict::{Remark, Verdict, summary};
 
 pub(super) fn run(json: bool, files: &[PathBuf]) -> Result<u8, Failure> {
     let verdicts: Vec<Verdict> = files.iter().flat_map(|file| judge(file)).collect();
     if json {
         answer(&serde_json::to_string(&verdicts).map_err(|error| Failure::failed(error.to_string()))?);
     } else {
-        let texts: Vec<String> = verdicts.iter().map(Verdict::text).collect();
-        answer(&texts.join("\n\n"));
+        let texts = verdicts.iter().map(Verdict::text).chain(summary(&verdicts));
+        answer(&texts.collect::<Vec<_>>().join("\n\n"));
     }
     Ok(if verdicts.iter().all(|verdict| verdict.accepted) { 0 } else { FAILED })
 }
@@ -48,92 +33,131 @@ fn judge(file: &Path) -> Vec<Verdict> {
     if file.extension().is_some_and(|extension| extension == "toml") {
         judge_config(file)
     } else {
-        vec![judge_profile(file)]
+        vec![judge_profile(file, Wrapper::Unknown)]
     }
 }
 
 fn judge_config(file: &Path) -> Vec<Verdict> {
-    let parsed = std::fs::read_to_string(file).map_err(|error| (None, error.to_string(), String::new()));
-    let parsed = parsed
-        .and_then(|text| mrvpn_profile::config::parse(&text).map_err(|error| (error.line, error.message, error.hint)));
-    match parsed {
-        Ok(config) => {
-            let beside = file.parent().unwrap_or_else(|| Path::new("."));
-            let profiles = config.tunnels.iter().map(|tunnel| judge_profile(&beside.join(&tunnel.profile.value)));
-            std::iter::once(Verdict { accepted: true, ..Verdict::of(file) }).chain(profiles).collect()
+    let mut verdict = Verdict::of(file);
+    let config = match read_config(file) {
+        Ok(config) => config,
+        Err(remark) => return vec![verdict.refused_for(remark)],
+    };
+    let beside = file.parent().unwrap_or_else(|| Path::new("."));
+    verdict.describe(&config);
+    verdict.warnings.extend(unreachable_rules(&config.rules));
+    let tunnels = config.tunnels.iter();
+    let files = tunnels.clone().filter_map(|tunnel| tunnel.credentials.as_ref()).chain(&config.engine.credentials);
+    verdict.refused.extend(files.filter_map(|file| judge_credentials(beside, file)));
+    let mut profiles = Vec::new();
+    let mut judged = BTreeSet::new();
+    for tunnel in tunnels {
+        let profile = beside.join(&tunnel.profile.value);
+        match read_regular(&profile) {
+            Err(why) => verdict.refused.push(unreadable("profile", &tunnel.profile, &why)),
+            Ok(text) if judged.insert(profile.clone()) => {
+                profiles.push(judge_text(&profile, &text, Wrapper::of(tunnel)));
+            }
+            Ok(_) => {}
         }
-        Err((line, why, hint)) => vec![Verdict::of(file).refuse(line, why, hint)],
+    }
+    verdict.accepted = verdict.refused.is_empty();
+    std::iter::once(verdict).chain(profiles).collect()
+}
+
+fn read_config(file: &Path) -> Result<Config, Remark> {
+    let bytes = read_regular(file).map_err(|why| Remark::file(&why, "check the path"))?;
+    let text = str::from_utf8(bytes.expose()).map_err(|_| Remark::file("it is not UTF-8 text", "save it as UTF-8"))?;
+    config::parse(text).map_err(|error| Remark::new(error.line, "", &error.message, &error.hint))
+}
+
+/// Rules behind a rule that takes all that they match.
+fn unreachable_rules(rules: &[Rule]) -> Vec<Remark> {
+    let remark = |found: config::Unreachable| {
+        let (rule, first) = (rules.get(found.rule)?, rules.get(found.taken_by)?);
+        let named = |rule: &Rule| rule.name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
+        let why =
+            format!("no flow reaches this rule: rule{} in line {} takes all that it names", named(first), first.line);
+        let hint = format!("move it above line {}, or remove it", first.line);
+        Some(Remark::new(Some(rule.line), &format!("rule{}", named(rule)), &why, &hint))
+    };
+    config::unreachable(rules).into_iter().filter_map(remark).collect()
+}
+
+/// A file of user and password must be there, whole, and nobody else's to read.
+fn judge_credentials(beside: &Path, named: &Located<String>) -> Option<Remark> {
+    let path = beside.join(&named.value);
+    let read = read_regular(&path).and_then(|content| ovpn::credentials(&content));
+    match read {
+        Err(why) => Some(unreadable("credentials", named, &why)),
+        Ok(_) if open_to_others(&path) => {
+            let why = format!("others can read `{}`", escape(named.value.as_bytes()));
+            Some(Remark::new(Some(named.line), "credentials", &why, &chmod(&path)))
+        }
+        Ok(_) => None,
     }
 }
 
-fn judge_profile(file: &Path) -> Verdict {
-    let text = match read_regular(file) {
-        Ok(text) => text,
-        Err(why) => return Verdict::of(file).refuse(None, why, String::new()),
-    };
-    let mut named = ProfileFiles::beside(file);
-    let mut verdict = match ovpn::parse(text.expose(), &mut named) {
-        Ok(parsed) => Verdict { accepted: true, ..Verdict::of(file) }.with(parsed.judgement),
-        Err(error) => {
-            let said = !error.judgement.refused.is_empty();
-            let verdict = Verdict::of(file).with(*error.judgement);
-            if said { verdict } else { verdict.refuse(error.line, error.message, error.hint) }
+fn unreadable(key: &str, named: &Located<String>, why: &str) -> Remark {
+    let why = format!("`{}`: {why}", escape(named.value.as_bytes()));
+    Remark::new(Some(named.line), key, &why, "correct the path, which is relative to this file, or the file")
+}
+
+/// Whether the address behind a wrapper on this machine is known to be left to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrapper {
+    Unknown,
+    Bypassed,
+}
+
+impl Wrapper {
+    fn of(tunnel: &Tunnel) -> Self {
+        if tunnel.bypass.is_empty() { Self::Unknown } else { Self::Bypassed }
+    }
+}
+
+fn judge_profile(file: &Path, wrapper: Wrapper) -> Verdict {
+    match read_regular(file) {
+        Ok(text) => judge_text(file, &text, wrapper),
+        Err(why) => {
+            Verdict::of(file).refused_for(Remark::file(&why, "check the path; a profile is a file that ends in .ovpn"))
         }
+    }
+}
+
+fn judge_text(file: &Path, text: &Secret<Vec<u8>>, wrapper: Wrapper) -> Verdict {
+    let mut named = ProfileFiles::beside(file);
+    let (judgement, accepted) = match ovpn::parse(text.expose(), &mut named) {
+        Ok(parsed) => (parsed.judgement, true),
+        Err(error) => (*error.judgement, false),
     };
-    verdict.warnings.extend(named.notes());
+    let mut verdict = Verdict { accepted, ..Verdict::of(file) }.with(judgement);
+    if wrapper == Wrapper::Bypassed {
+        verdict.warnings.retain(|warning| warning.why != ovpn::ON_THIS_MACHINE);
+    }
+    verdict.warnings.extend(named.notes().iter().map(|note| Remark::note(file, note)));
+    if holds_a_secret(text.expose()) && open_to_others(file) {
+        verdict
+            .warnings
+            .push(Remark::file("others can read this file, and a key or a password is inside", &chmod(file)));
+    }
     verdict
 }
 
-impl Verdict {
-    fn of(file: &Path) -> Self {
-        Self { file: escape(file.display().to_string().as_bytes()), ..Self::default() }
-    }
-
-    fn refuse(mut self, line: Option<u32>, why: String, hint: String) -> Self {
-        self.refused.push(Remark { line: line.unwrap_or(0), directive: String::new(), why, hint });
-        self
-    }
-
-    fn with(mut self, judgement: Judgement) -> Self {
-        self.used = judgement.used.into_iter().map(|noted| noted.directive).collect();
-        self.used.sort();
-        self.used.dedup();
-        self.ignored = judgement.ignored.into_iter().map(Remark::from).collect();
-        self.refused = judgement.refused.into_iter().map(Remark::from).collect();
-        self.warnings = judgement.warnings;
-        self
-    }
-
-    /// As a compiler prints it: refusals first, each with its place.
-    fn text(&self) -> String {
-        let mut lines = Vec::new();
-        lines.extend(self.refused.iter().flat_map(|remark| remark.lines(&self.file, "error")));
-        lines.extend(self.warnings.iter().map(|warning| format!("{}: warning: {warning}", self.file)));
-        lines.extend(self.ignored.iter().flat_map(|remark| remark.lines(&self.file, "ignored")));
-        let word = if self.accepted { "accepted" } else { "refused" };
-        let used = if self.used.is_empty() { String::new() } else { format!("; used: {}", self.used.join(" ")) };
-        lines.push(format!("{}: {word}{used}", self.file));
-        lines.join("\n")
-    }
+/// Whether a private key or a password stands in the profile itself.
+fn holds_a_secret(text: &[u8]) -> bool {
+    SECRETS.iter().any(|mark| text.windows(mark.len()).any(|window| window == *mark))
 }
 
-impl Remark {
-    fn lines(&self, file: &str, kind: &str) -> Vec<String> {
-        let place = if self.line == 0 { file.to_owned() } else { format!("{file}:{}", self.line) };
-        let what = if self.directive.is_empty() { String::new() } else { format!("`{}`: ", self.directive) };
-        let mut lines = vec![format!("{place}: {kind}: {what}{}", self.why)];
-        if !self.hint.is_empty() {
-            lines.push(format!("  hint: {}", self.hint));
-        }
-        lines
-    }
+fn open_to_others(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|about| Permissions::mode(&about.permissions()) & 0o077 != 0)
 }
 
-impl From<Noted> for Remark {
-    fn from(noted: Noted) -> Self {
-        Self { line: noted.line, directive: noted.directive, why: noted.why, hint: noted.hint }
-    }
+fn chmod(file: &Path) -> String {
+    format!("chmod 600 {}", escape(file.display().to_string().as_bytes()))
 }
+
+const SECRETS: [&[u8]; 2] = [b"PRIVATE KEY-----", b"<auth-user-pass>"];
 
 #[cfg(test)]
 mod tests {
@@ -149,9 +173,10 @@ mod tests {
             Self(path)
         }
 
-        fn file(&self, name: &str, text: &str) -> PathBuf {
+        fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
             let path = self.0.join(name);
             std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             path
         }
     }
@@ -164,46 +189,96 @@ mod tests {
 
     const PROFILE: &str = "client\ndev tun\nremote 192.0.2.1\nauth-user-pass\nup /bin/true\n\
                            <ca>\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n</ca>\n";
+    const CONFIG: &str = "[[tunnel]]\nname = \"uk\"\nprofile = \"uk.ovpn\"\n";
 
     #[test]
     fn a_program_in_a_profile_is_ignored_with_its_line() {
         let scratch = Scratch::new("up");
-        let verdict = judge(&scratch.file("a.ovpn", PROFILE)).remove(0);
+        let verdict = judge(&scratch.file("a.ovpn", PROFILE, 0o600)).remove(0);
         assert!(verdict.accepted, "{verdict:?}");
         assert!(
-            verdict.ignored.iter().any(|remark| remark.line == 5 && remark.directive.starts_with("up")),
+            verdict.ignored.iter().any(|remark| (remark.line, remark.directive.as_str()) == (5, "up")),
             "{verdict:?}"
         );
-        assert!(verdict.used.iter().any(|directive| directive.starts_with("remote")), "{verdict:?}");
+        assert!(verdict.used.contains(&String::from("remote")), "{verdict:?}");
     }
 
     #[test]
     fn a_profile_that_loads_code_is_refused_with_line_and_reason() {
         let scratch = Scratch::new("plugin");
-        let verdict = judge(&scratch.file("a.ovpn", &format!("{PROFILE}plugin x.so\n"))).remove(0);
+        let verdict = judge(&scratch.file("a.ovpn", &format!("{PROFILE}plugin x.so\n"), 0o600)).remove(0);
         assert!(!verdict.accepted);
-        assert!(verdict.text().contains("a.ovpn:11: error: `plugin"), "{}", verdict.text());
+        assert!(verdict.text().contains("a.ovpn:11: error: `plugin`"), "{}", verdict.text());
     }
 
     #[test]
-    fn a_configuration_is_judged_with_the_profiles_that_it_names() {
+    fn a_configuration_is_judged_with_the_profiles_that_it_names_once_each() {
         let scratch = Scratch::new("toml");
-        scratch.file("uk.ovpn", PROFILE);
-        let config = scratch.file("mrvpn.toml", "[[tunnel]]\nname = \"uk\"\nprofile = \"uk.ovpn\"\n");
-        let verdicts = judge(&config);
+        scratch.file("uk.ovpn", PROFILE, 0o600);
+        let twice = format!("{CONFIG}{}", CONFIG.replace("name = \"uk\"", "name = \"uk2\""));
+        let verdicts = judge(&scratch.file("mrvpn.toml", &twice, 0o600));
         assert_eq!(verdicts.iter().map(|verdict| verdict.accepted).collect::<Vec<_>>(), [true, true]);
-        let broken = scratch.file("broken.toml", "[[tunnel]]\nname = \"uk\"\nprofle = \"uk.ovpn\"\n");
+        let broken = scratch.file("broken.toml", "[[tunnel]]\nname = \"uk\"\nprofle = \"uk.ovpn\"\n", 0o600);
         assert_eq!(judge(&broken)[0].refused[0].line, 3);
     }
 
     #[test]
-    fn the_json_has_the_names_of_the_contract() {
-        let scratch = Scratch::new("json");
-        let verdict = judge(&scratch.file("a.ovpn", PROFILE)).remove(0);
-        let json = serde_json::to_value(&verdict).unwrap();
-        for key in ["file", "accepted", "used", "ignored", "refused", "warnings"] {
-            assert!(json.get(key).is_some(), "{key}");
-        }
-        assert!(json["ignored"][0]["why"].is_string());
+    fn a_profile_or_credentials_that_are_not_there_refuse_the_configuration_at_their_line() {
+        let scratch = Scratch::new("absent");
+        let verdicts = judge(&scratch.file("mrvpn.toml", &format!("{CONFIG}credentials = \"uk.auth\"\n"), 0o600));
+        let lines: Vec<_> = verdicts[0].refused.iter().map(|remark| (remark.line, remark.directive.as_str())).collect();
+        assert_eq!(lines, [(4, "credentials"), (3, "profile")]);
+        assert!(!verdicts[0].accepted && verdicts.len() == 1);
+    }
+
+    #[test]
+    fn credentials_that_others_can_read_are_refused_with_the_line_to_type() {
+        let scratch = Scratch::new("auth");
+        scratch.file("uk.ovpn", PROFILE, 0o600);
+        let config = scratch.file("mrvpn.toml", &format!("{CONFIG}credentials = \"uk.auth\"\n"), 0o600);
+        scratch.file("uk.auth", "ann\nsecret\n", 0o640);
+        assert!(judge(&config)[0].refused[0].hint.starts_with("chmod 600 "));
+        scratch.file("uk.auth", "ann\nsecret\n", 0o600);
+        assert!(judge(&config)[0].accepted);
+        scratch.file("uk.auth", "ann\n", 0o600);
+        assert!(judge(&config)[0].refused[0].why.contains("no password"));
+    }
+
+    #[test]
+    fn a_profile_with_a_key_inside_that_others_can_read_is_warned_of() {
+        let scratch = Scratch::new("open");
+        let inline = format!("{PROFILE}<auth-user-pass>\nann\nsecret\n</auth-user-pass>\n");
+        let warned = |text: &str, mode: u32| {
+            let verdict = judge(&scratch.file("a.ovpn", text, mode)).remove(0);
+            assert!(verdict.accepted, "{verdict:?}");
+            verdict.warnings.iter().any(|warning| warning.hint.starts_with("chmod 600 "))
+        };
+        assert!(warned(&inline, 0o644));
+        assert!(!warned(&inline, 0o600) && !warned(PROFILE, 0o644));
+    }
+
+    #[test]
+    fn a_bypass_answers_the_warning_of_a_server_on_this_machine() {
+        let scratch = Scratch::new("bypass");
+        let profile = scratch.file("uk.ovpn", &PROFILE.replace("192.0.2.1", "127.0.0.1"), 0o600);
+        let warned = |verdict: &Verdict| verdict.warnings.iter().any(|warning| warning.directive == "remote");
+        assert!(warned(&judge(&profile)[0]));
+        let without = scratch.file("a.toml", CONFIG, 0o600);
+        let with = scratch.file("b.toml", &format!("{CONFIG}bypass = \"203.0.113.9\"\n"), 0o600);
+        assert_eq!((warned(&judge(&without)[1]), warned(&judge(&with)[1])), (true, false));
+    }
+
+    #[test]
+    fn a_rule_that_no_flow_can_reach_is_warned_of_with_both_lines() {
+        let scratch = Scratch::new("rules");
+        scratch.file("uk.ovpn", PROFILE, 0o600);
+        let rules = "[[rule]]\nname = \"all\"\nvia = \"uk\"\n[[rule]]\nto = \"10.0.0.0/8\"\nvia = \"direct\"\n";
+        let verdict = judge(&scratch.file("mrvpn.toml", &format!("{CONFIG}{rules}"), 0o600)).remove(0);
+        assert!(verdict.accepted);
+        let text = verdict.text();
+        assert!(
+            text.contains("mrvpn.toml:7: warning: `rule`: no flow reaches this rule: rule `all` in line 4"),
+            "{text}"
+        );
     }
 }

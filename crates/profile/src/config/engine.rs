@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::nearest::nearest;
 use super::table::{Key, Table, error};
 use super::{ConfigError, Dns, DnsMode, Engine, Located, Strategy};
 use crate::address;
 use crate::escape::escape;
+use crate::nearest::nearest;
 
 pub(super) fn engine(table: &Table<'_, '_>) -> Result<Engine, ConfigError> {
     table.check_keys(ENGINE_KEYS)?;

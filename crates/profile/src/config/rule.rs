@@ -3,11 +3,11 @@
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::nearest::nearest;
 use super::table::{Key, Table, error, number_of, text_of};
 use super::{ConfigError, Located, Ports, Rule, Tunnel, Via};
 use crate::address;
 use crate::escape::escape;
+use crate::nearest::nearest;
 
 /// All rules in the order of the file.
 pub(super) fn rules(tables: &[Table<'_, '_>], tunnels: &[Tunnel]) -> Result<Vec<Rule>, ConfigError> {

@@ -4,9 +4,9 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::nearest::nearest;
 use super::{ConfigError, Located};
 use crate::escape::escape;
+use crate::nearest::nearest;
 
 /// How a key stands.
 #[derive(Clone, Copy)]

@@ -102,7 +102,7 @@ impl Ciphers {
             Some(list) => {
                 if let Some(single) = self.single.filter(|single| !list.ciphers.contains(single)) {
                     let why = format!("`cipher {single}` is not in this list and not accepted");
-                    judgement.warnings.push(format!("line {}: data-ciphers: {why}", list.line));
+                    judgement.warn(list.line, "data-ciphers", &why, "");
                 }
                 (list.ciphers, self.fallback)
             }
@@ -122,7 +122,8 @@ fn single(name: &str, slot: &mut Option<Cipher>) -> Fate {
             *slot = None;
             let shown = escape(name.as_bytes());
             Fate::Ignored(format!(
-                "{shown} is not in this version; the cipher is agreed with the server, which must offer one of the list"
+                "{shown} is not in this version; data is sealed with AES-GCM or CHACHA20-POLY1305, to one of which servers \
+                 of OpenVPN 2.4 and newer agree"
             ))
         }
     }

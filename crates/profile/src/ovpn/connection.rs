@@ -56,8 +56,7 @@ impl Connection {
     ) -> Option<Remote> {
         let wrap = self.wrapping.finish(&mut self.materials, files, ciphers, judgement)?;
         let Some(mut remote) = self.remotes.first() else {
-            let refused = judgement.refused.iter().any(|noted| noted.directive == "remote");
-            if !refused {
+            if !judgement.has_refused("remote") {
                 judgement.refuse(self.line, "connection", "the block names no server", "add a line `remote HOST PORT`");
             }
             return None;

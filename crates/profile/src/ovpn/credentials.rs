@@ -66,7 +66,7 @@ impl Login {
         let read = material.contents(NAME, files).and_then(|content| credentials(&content));
         read.map_or_else(
             |why| {
-                judgement.warnings.push(format!("line {line}: {NAME}: {why}; user and password are asked for"));
+                judgement.warn(line, NAME, &why, "user and password are asked for");
                 AuthUserPass::Ask
             },
             AuthUserPass::Given,

@@ -2,6 +2,7 @@
 //! (openvpn-protocol.md sections 11.6 and 11.7). Those that are used are with their part.
 
 use super::judgement::Fate;
+use crate::nearest::nearest;
 
 /// What becomes of such a directive; `None` if it is not in these lists.
 pub(super) fn fate(name: &str) -> Option<Fate> {
@@ -18,9 +19,15 @@ pub(super) fn fate(name: &str) -> Option<Fate> {
     })
 }
 
-/// Whether a directive is known though it never has an inline block.
-pub(super) fn is_used_in_a_line(name: &str) -> bool {
-    USED_IN_A_LINE.contains(&name)
+/// Whether a directive is taken by some part of a profile.
+pub(super) fn is_used(name: &str) -> bool {
+    USED.contains(&name)
+}
+
+/// The directive that a misspelt one was probably meant to be.
+pub(super) fn meant(name: &str) -> Option<&'static str> {
+    let listed = IGNORED.iter().map(|(_, names)| *names).chain(REFUSED.iter().map(|(_, _, names)| *names));
+    nearest(name, listed.chain([USED]).flatten().copied())
 }
 
 fn not_yet(what: &str, hint: &str) -> Fate {
@@ -42,40 +49,40 @@ const IGNORED: &[(&str, Names)] = &[
             "route-up",
             "route-pre-down",
             "ipchange",
-            "tls-verify",
+            "dns-updown",
+            "iproute",
+            "script-security",
+        ],
+    ),
+    (
+        "no program of a profile is ever run; mrvpn checks the server's certificate itself, as `ca`, \
+         `remote-cert-tls` and `verify-x509-name` say",
+        &["tls-verify", "tls-export-cert"],
+    ),
+    (
+        "no program of a profile is ever run, and this one is for servers",
+        &[
             "auth-user-pass-verify",
             "client-connect",
             "client-disconnect",
             "client-crresponse",
             "learn-address",
             "tls-crypt-v2-verify",
-            "dns-updown",
-            "iproute",
-            "script-security",
-            "tls-export-cert",
         ],
     ),
     (
-        "mrvpn writes only where its own settings say, and keeps its own rights",
-        &[
-            "log",
-            "log-append",
-            "status",
-            "status-version",
-            "writepid",
-            "tmp-dir",
-            "cd",
-            "chroot",
-            "user",
-            "group",
-            "setcon",
-            "replay-persist",
-            "ifconfig-pool-persist",
-            "syslog",
-            "daemon",
-            "inetd",
-        ],
+        "mrvpn writes no file that a profile names; `mrvpn status` shows what stands",
+        &["log", "log-append", "status", "status-version", "syslog"],
     ),
+    (
+        "mrvpn writes only where its own settings say",
+        &["writepid", "tmp-dir", "replay-persist", "ifconfig-pool-persist"],
+    ),
+    (
+        "the paths of a profile are relative to the profile, and mrvpn keeps its own directory and rights",
+        &["cd", "chroot", "user", "group", "setcon"],
+    ),
+    ("whether mrvpn runs in the background is said on its command line", &["daemon", "inetd"]),
     (
         "how much is logged is mrvpn's own setting",
         &[
@@ -89,59 +96,46 @@ const IGNORED: &[(&str, Names)] = &[
             "echo",
             "parameter",
             "ifconfig-nowarn",
-            "opt-verify",
+        ],
+    ),
+    (
+        "mrvpn keeps its interface, keys and addresses over reconnects by itself",
+        &["persist-key", "persist-tun", "persist-local-ip", "persist-remote-ip"],
+    ),
+    ("mrvpn's own process and queues are not a profile's to set", &["nice", "mlock", "fast-io", "txqueuelen", "prng"]),
+    ("mrvpn starts a session anew where OpenVPN would end its process", &["single-session", "tls-exit", "remap-usr1"]),
+    ("the time counts from the first answer of the server in any case", &["ping-timer-rem"]),
+    (
+        "it changes nothing in what mrvpn speaks",
+        &[
+            "key-method",
+            "tun-ipv6",
+            "disable-dco",
             "disable-occ",
+            "opt-verify",
+            "compat-mode",
+            "compat-names",
+            "no-name-remapping",
             "gremlin",
         ],
     ),
-    (
-        "mrvpn keeps its interface and keys over reconnects by itself",
-        &[
-            "persist-key",
-            "persist-tun",
-            "persist-local-ip",
-            "persist-remote-ip",
-            "single-session",
-            "tls-exit",
-            "ping-timer-rem",
-            "preresolve",
-            "nice",
-            "mlock",
-            "fast-io",
-            "txqueuelen",
-            "prng",
-            "service",
-            "pause-exit",
-            "disable-dco",
-            "compat-mode",
-            "key-method",
-            "tun-ipv6",
-        ],
-    ),
-    (
-        "mrvpn tries again for ever, at its own pace",
-        &["resolv-retry", "connect-retry", "connect-retry-max", "tls-timeout", "remote-random-hostname"],
-    ),
+    ("mrvpn tries again for ever, at its own pace", &["resolv-retry", "connect-retry", "connect-retry-max"]),
+    ("mrvpn sends again what is not answered, at its own pace", &["tls-timeout"]),
+    ("the server's name is looked up as it stands", &["remote-random-hostname", "preresolve"]),
     (
         "each tunnel has a socket of its own with a port that the system chooses",
-        &[
-            "nobind",
-            "bind",
-            "local",
-            "lport",
-            "float",
-            "multihome",
-            "bind-dev",
-            "socket-flags",
-            "tcp-nodelay",
-            "sndbuf",
-            "rcvbuf",
-            "mark",
-            "passtos",
-            "mtu-disc",
-            "tcp-queue-limit",
-        ],
+        &["nobind", "bind", "local", "lport", "multihome", "bind-dev"],
     ),
+    (
+        "packets are taken from the server's address alone; when this host's own address changes, mrvpn opens a new \
+         socket",
+        &["float"],
+    ),
+    (
+        "mrvpn sets up its sockets itself",
+        &["socket-flags", "tcp-nodelay", "sndbuf", "rcvbuf", "passtos", "tcp-queue-limit", "bcast-buffers"],
+    ),
+    ("the mark of mrvpn's own packets is `mark` in mrvpn.toml", &["mark"]),
     ("data keys are made as the server says", &["force-tls-key-material-export"]),
     ("the password is kept in memory alone, since new keys and new connections need it", &["auth-nocache"]),
     (
@@ -149,17 +143,23 @@ const IGNORED: &[(&str, Names)] = &[
         &["tls-cipher", "tls-ciphersuites", "tls-groups", "ecdh-curve", "dh"],
     ),
     (
-        "ciphers are always agreed with the server, and none has a variable key",
-        &["ncp-disable", "keysize", "allow-compression", "comp-noadapt", "replay-window"],
+        "data ciphers are always agreed with the server, and none of them has a variable key",
+        &["ncp-disable", "keysize"],
     ),
+    ("mrvpn never compresses", &["allow-compression", "comp-noadapt"]),
+    ("replays are always refused, by a window of mrvpn's own", &["replay-window"]),
     (
-        "segment sizes are fitted to each tunnel's path by mrvpn itself",
-        &["mssfix", "tun-mtu-max", "tun-mtu-extra", "link-mtu", "max-packet-size", "shaper"],
+        "packet sizes are fitted to each tunnel's path by mrvpn itself",
+        &["mssfix", "tun-mtu-max", "tun-mtu-extra", "link-mtu", "max-packet-size", "mtu-disc", "mtu-test"],
     ),
+    ("limiting what is sent is not in this version", &["shaper"]),
     (
         "routes are claims of a tunnel, and mrvpn sets them itself",
-        &["route-metric", "route-delay", "route-method", "max-routes", "allow-pull-fqdn", "ifconfig-noexec"],
+        &["route-metric", "route-delay", "route-method", "ifconfig-noexec"],
     ),
+    ("a tunnel may have 4096 routes", &["max-routes"]),
+    ("names in routes that a server pushes are never looked up", &["allow-pull-fqdn"]),
+    ("a tunnel has one peer, so its gateway is not needed", &["route-ipv6-gateway"]),
     ("ending a tunnel by time is not in this version", &["inactive", "session-timeout"]),
     ("encrypted keys are not in this version", &["askpass"]),
     ("a token is never kept in a file", &["auth-token", "auth-token-user"]),
@@ -176,9 +176,26 @@ const IGNORED: &[(&str, Names)] = &[
             "windows-driver",
             "win-sys",
             "allow-nonadmin",
+            "service",
+            "pause-exit",
         ],
     ),
-    ("it is for servers", &["ifconfig-ipv6-pool", "ifconfig-pool", "auth-gen-token", "auth-gen-token-secret"]),
+    ("it is for Ethernet tunnels (tap)", &["lladdr"]),
+    (
+        "it is for servers",
+        &[
+            "ifconfig-ipv6-pool",
+            "ifconfig-pool",
+            "auth-gen-token",
+            "auth-gen-token-secret",
+            "auth-user-pass-optional",
+            "stale-routes-check",
+            "hash-size",
+            "connect-freq",
+            "connect-freq-initial",
+            "max-routes-per-client",
+        ],
+    ),
 ];
 
 /// Why a directive is refused, what to do, and the directives.
@@ -210,7 +227,13 @@ const REFUSED: &[(&str, &str, Names)] = &[
             "verify-client-cert",
             "username-as-common-name",
             "port-share",
+            "tls-crypt-v2-max-age",
         ],
+    ),
+    (
+        "OpenVPN itself no longer has this check of the server's name, and leaving it out would be unsafe",
+        "write `verify-x509-name NAME name` in its place",
+        &["tls-remote"],
     ),
     (
         "static key mode has no forward secrecy and is not in this version",
@@ -225,7 +248,12 @@ const REFUSED: &[(&str, &str, Names)] = &[
     (
         "this check of the server's certificate is not in this version, and leaving it out would be unsafe",
         "use `remote-cert-tls server`, `verify-x509-name` or `peer-fingerprint` in its place",
-        &["crl-verify", "verify-hash", "x509-username-field", "x509-track"],
+        &["verify-hash", "x509-username-field", "x509-track"],
+    ),
+    (
+        "lists of revoked certificates are not in this version, and leaving one out would be unsafe",
+        "remove it only if a server whose certificate was revoked may be trusted; `verify-x509-name` narrows that down",
+        &["crl-verify"],
     ),
     ("a directory of CAs is not in this version", "name the one CA by `ca`", &["capath"]),
     (
@@ -262,17 +290,77 @@ const REFUSED: &[(&str, &str, Names)] = &[
     ),
 ];
 
-const USED_IN_A_LINE: [&str; 12] = [
-    "remote",
-    "proto",
-    "port",
+/// Directives that a part of a profile takes, for those who misspell them.
+const USED: Names = &[
+    "setenv",
+    "setenv-safe",
+    "push-peer-info",
+    "ignore-unknown-option",
     "client",
+    "pull",
+    "tls-client",
+    "mode",
     "dev",
+    "dev-type",
+    "dev-node",
+    "remote",
+    "remote-random",
+    "proto",
+    "proto-force",
+    "port",
+    "rport",
+    "connect-timeout",
+    "server-poll-timeout",
+    "connection",
+    "auth-user-pass",
+    "auth-retry",
+    "tls-auth",
+    "tls-crypt",
+    "tls-crypt-v2",
+    "key-direction",
+    "ca",
+    "cert",
+    "extra-certs",
+    "key",
+    "remote-cert-tls",
+    "ns-cert-type",
+    "remote-cert-ku",
+    "remote-cert-eku",
+    "verify-x509-name",
+    "peer-fingerprint",
+    "tls-version-min",
+    "tls-version-max",
+    "tls-cert-profile",
     "cipher",
     "data-ciphers",
+    "data-ciphers-fallback",
+    "ncp-ciphers",
     "auth",
+    "keepalive",
+    "hand-window",
+    "reneg-sec",
+    "reneg-bytes",
+    "reneg-pkts",
+    "tran-window",
+    "pull-filter",
+    "route-nopull",
+    "route-noexec",
+    "ifconfig",
+    "ifconfig-ipv6",
+    "topology",
     "route",
+    "route-ipv6",
+    "route-gateway",
+    "redirect-gateway",
+    "redirect-private",
+    "block-ipv6",
     "dhcp-option",
-    "setenv",
-    "verify-x509-name",
+    "dns",
+    "ping",
+    "ping-restart",
+    "ping-exit",
+    "tun-mtu",
+    "explicit-exit-notify",
+    "compress",
+    "comp-lzo",
 ];

@@ -10,7 +10,7 @@ use super::judgement::{Fate, Judgement};
 use super::material::{Files, Materials};
 use super::mode::Mode;
 use super::pull::Pull;
-use super::remotes::{Remotes, too_many};
+use super::remotes::{Remotes, too_many, warn_of_loopback};
 use super::tls::Tls;
 use super::wrapping::Wrapping;
 use crate::syntax::{self, Statement};
@@ -45,7 +45,7 @@ impl Draft {
             None => self.directive(&words, line),
         };
         let fate = if self.environment.may_be_unknown(&name) { fate.optional() } else { fate };
-        judgement.enter(line, &name, fate);
+        judgement.enter(line, shown_name(&words), fate);
     }
 
     /// A block that holds lines of its own; the fate is that of its first line.
@@ -116,6 +116,9 @@ impl Draft {
         let connect_timeout = self.remotes.connect_timeout();
         let blocks = self.connections(files, judgement);
         let (remotes, remote_random) = self.remotes.finish(blocks, judgement);
+        if !self.pull.keeps_something_outside() {
+            warn_of_loopback(&remotes, judgement);
+        }
         let auth_retry = self.login.retry();
         let auth_user_pass = self.login.finish(&mut self.materials, files, judgement);
         let wrap = self.wrapping.finish(&mut self.materials, files, &self.ciphers, judgement);
@@ -153,11 +156,21 @@ impl Draft {
     }
 }
 
+/// What a line is called in the judgement: `setenv opt` stands before another directive, which is meant.
+fn shown_name(words: &[String]) -> &str {
+    let plain: Vec<&str> = words.iter().take(3).map(String::as_str).collect();
+    match plain.as_slice() {
+        ["setenv", "opt", optional] => optional,
+        [name, ..] => name,
+        [] => "",
+    }
+}
+
 /// An inline block of a name that has no contents here.
 fn block_fate(name: &str) -> Fate {
     match directives::fate(name) {
         Some(fate) => fate,
-        None if directives::is_used_in_a_line(name) => {
+        None if directives::is_used(name) => {
             Fate::wrong("this directive has no inline block", format!("write `{name}` in a line of its own"))
         }
         None => Fate::Unknown,

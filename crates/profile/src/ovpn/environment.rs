@@ -13,6 +13,9 @@ pub(super) struct Environment {
     push_peer_info: bool,
 }
 
+/// What OpenVPN Connect shows or offers to its user (openvpn-protocol.md section 11.6).
+const FOR_WINDOWS_OF_OTHERS: [&str; 4] = ["USERNAME", "FRIENDLY_NAME", "ALLOW_PASSWORD_SAVE", "IV_GUI_VER"];
+
 impl Environment {
     pub(super) fn take(&mut self, name: &str, parameters: &[&str]) -> Option<Fate> {
         Some(match (name, parameters) {
@@ -31,6 +34,10 @@ impl Environment {
             ("setenv", ["CLIENT_CERT", "0", ..]) => Fate::Used,
             ("setenv", [name, ..]) if name.starts_with("UV_") => {
                 Fate::ignored("values of the user's own for the server are not in this version")
+            }
+            ("setenv", ["REMOTE_RANDOM_HOSTNAME", ..]) => Fate::ignored("the server's name is looked up as it stands"),
+            ("setenv", [name, ..]) if FOR_WINDOWS_OF_OTHERS.contains(name) => {
+                Fate::ignored("it is for the windows of another program; a tunnel's name is `name` in mrvpn.toml")
             }
             ("setenv" | "setenv-safe", _) => Fate::ignored("it is for programs, and none is ever run"),
             ("ignore-unknown-option", names) => {

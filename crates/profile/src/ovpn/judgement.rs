@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::directives;
 use crate::escape::escape;
 
 /// The judgement of a whole file.
@@ -14,20 +15,35 @@ pub struct Judgement {
     /// Directives because of which the profile cannot be used.
     pub refused: Vec<Noted>,
     /// What the user should know though the profile is used.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Noted>,
 }
 
-/// A directive and what became of it.
+/// A directive and what became of it. Its `Display` is one line without the file: `line 5: remote: why; hint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noted {
     /// Line in the file, from 1; 0 where something is missing in the file as a whole.
     pub line: u32,
-    /// The directive, escaped.
+    /// The directive, escaped; empty in a warning that is about none.
     pub directive: String,
     /// Why; may be empty for a used one.
     pub why: String,
-    /// What to do; empty unless refused.
+    /// What to do; empty unless refused or warned of.
     pub hint: String,
+}
+
+impl fmt::Display for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        let parts = [(self.directive.as_str(), ": "), (self.why.as_str(), "; "), (self.hint.as_str(), "")];
+        let said: Vec<_> = parts.into_iter().filter(|(text, _)| !text.is_empty()).collect();
+        for (place, (text, separator)) in said.iter().enumerate() {
+            let last = place.saturating_add(1) == said.len();
+            write!(f, "{text}{}", if last { "" } else { separator })?;
+        }
+        Ok(())
+    }
 }
 
 impl Judgement {
@@ -39,11 +55,19 @@ impl Judgement {
         self.ignored.push(noted(line, directive, why, ""));
     }
 
+    pub(super) fn warn(&mut self, line: u32, directive: &str, why: &str, hint: &str) {
+        self.warnings.push(noted(line, directive, why, hint));
+    }
+
     /// A directive that was entered as used is not, as something later in the file shows.
     pub(super) fn overrule(&mut self, line: u32, directive: &str, why: &str) {
         self.used.retain(|noted| noted.line != line || noted.directive != directive);
-        self.warnings.push(format!("line {line}: {}: {why}", escape(directive.as_bytes())));
         self.ignore(line, directive, why);
+    }
+
+    /// Whether `directive` is refused already, so that what follows from it need not be said too.
+    pub(super) fn has_refused(&self, directive: &str) -> bool {
+        self.refused.iter().any(|noted| noted.directive == directive)
     }
 
     /// Enters the fate of one directive.
@@ -51,13 +75,20 @@ impl Judgement {
         match fate {
             Fate::Used => self.used.push(noted(line, directive, "", "")),
             Fate::UsedBut(why) => {
-                self.warnings.push(format!("line {line}: {}: {why}", escape(directive.as_bytes())));
+                self.warn(line, directive, &why, "");
                 self.used.push(noted(line, directive, &why, ""));
             }
             Fate::Ignored(why) => self.ignore(line, directive, &why),
             Fate::Refused { why, hint } | Fate::Wrong { why, hint } => self.refuse(line, directive, &why, &hint),
-            Fate::Unknown => self.refuse(line, directive, UNKNOWN, UNKNOWN_HINT),
+            Fate::Unknown => self.unknown(line, directive),
         }
+    }
+
+    /// The first few have the directive that was probably meant; with more of them this is no profile at all.
+    fn unknown(&mut self, line: u32, directive: &str) {
+        let meant = if self.refused.len() < GUESSES { directives::meant(directive) } else { None };
+        let guess = meant.map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
+        self.refuse(line, directive, "unknown directive", &format!("{guess}{UNKNOWN_HINT}"));
     }
 }
 
@@ -144,5 +175,7 @@ impl fmt::Debug for ProfileError {
     }
 }
 
-const UNKNOWN: &str = "unknown directive";
 const UNKNOWN_HINT: &str = "correct it, remove it, or write `ignore-unknown-option` with its name in a line above";
+
+/// 16: each guess compares with all that is known.
+const GUESSES: usize = 16;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::judgement::{Fate, Judgement};
+use crate::escape::escape;
 use crate::{Secret, limits};
 
 /// Reads the files that a profile names. The caller decides what may be read: with its own rights, regular files, once.
@@ -115,14 +116,19 @@ impl Material {
         match self.source {
             Source::Inline(content) => Ok(content),
             Source::File(path) => {
-                let content = files.read(&FileWanted { directive, path, line: self.line })?;
-                if content.expose().len() > limits::NAMED_FILE {
-                    return Err(String::from("the file is larger than 1 MiB"));
-                }
-                Ok(content)
+                let wanted = FileWanted { directive, path, line: self.line };
+                let read = files.read(&wanted).and_then(checked_length);
+                read.map_err(|why| format!("`{}`: {why}", escape(wanted.path.as_bytes())))
             }
         }
     }
+}
+
+fn checked_length(content: Secret<Vec<u8>>) -> Result<Secret<Vec<u8>>, String> {
+    if content.expose().len() > limits::NAMED_FILE {
+        return Err(String::from("the file is larger than 1 MiB"));
+    }
+    Ok(content)
 }
 
 fn known(name: &str) -> Option<&'static str> {

@@ -50,7 +50,7 @@ impl Mode {
 
     pub(super) fn finish(&self, judgement: &mut Judgement) {
         if !(self.pulls && self.tls_client) {
-            judgement.warnings.push(String::from("the profile does not say `client`; it is read as if it did"));
+            judgement.warn(0, "", "the profile does not say `client`; it is read as if it did", "");
         }
         let Some(device) = &self.device else { return };
         if self.device_type.is_none() && !device.starts_with("tun") && !device.starts_with("tap") && device != "null" {

@@ -60,8 +60,18 @@ impl Pull {
 
     fn apply(&mut self, meaning: Meaning) -> Fate {
         match meaning {
-            Meaning::Ifconfig { local, other } => self.options.ifconfig = Some((local, other)),
-            Meaning::IfconfigIpv6 { local, bits, .. } => self.options.ifconfig_ipv6 = Some((local, bits)),
+            Meaning::Ifconfig { local, other } => {
+                if let Some(why) = address::no_host(local) {
+                    return Fate::refused(format!("{local} {why}"), ASSIGNED);
+                }
+                self.options.ifconfig = Some((local, other));
+            }
+            Meaning::IfconfigIpv6 { local, bits, .. } => {
+                if let Some(why) = address::no_host6(local, bits) {
+                    return Fate::refused(why, ASSIGNED);
+                }
+                self.options.ifconfig_ipv6 = Some((local, bits));
+            }
             Meaning::Topology(topology) => self.options.topology = Some(topology),
             Meaning::Route(route) => return self.route(route),
             Meaning::RouteGateway(gateway) => self.options.route_gateway = Some(gateway),
@@ -176,6 +186,11 @@ impl Pull {
         }
     }
 
+    /// Whether the file says by `net_gateway` what goes past the tunnel.
+    pub(super) fn keeps_something_outside(&self) -> bool {
+        self.options.routes.iter().any(|route| route.via == RouteVia::Direct)
+    }
+
     pub(super) fn hand_window(&self) -> Duration {
         self.hand_window.unwrap_or(limits::HANDSHAKE)
     }
@@ -214,6 +229,8 @@ fn count(parameters: &[&str], slot: &mut Option<u64>) -> Fate {
 fn remarked(remark: Remark) -> Fate {
     remark.map_or(Fate::Used, |remark| Fate::UsedBut(remark.to_owned()))
 }
+
+const ASSIGNED: &str = "remove the line, for the server assigns an address; or write the one that its operator gave";
 
 /// Options of `option.rs` that stand in files too.
 const SHARED: [&str; 18] = [

@@ -54,14 +54,14 @@ impl Remotes {
     }
 
     fn remote(&mut self, host: &str, rest: &[&str], line: u32) -> Result<Fate, Fate> {
-        let fate = judge_host(host)?;
+        judge_host(host)?;
         let port = rest.first().map(|text| port(&[text])).transpose()?;
         let protocol = rest.get(1).map(|text| protocol(&[text])).transpose()?;
         if self.lines.len() >= limits::REMOTES {
             return Err(too_many());
         }
         self.lines.push(RemoteLine { host: host.to_owned(), port, protocol, line });
-        Ok(fate)
+        Ok(Fate::Used)
     }
 
     fn take_timeout(&mut self, parameters: &[&str]) -> Fate {
@@ -104,7 +104,10 @@ impl Remotes {
             None => lines,
             Some(blocks) => {
                 let why = "the servers of the <connection> blocks count, and lines outside of them do not";
-                lines.iter().for_each(|line| judgement.overrule(line.line, "remote", why));
+                for line in &lines {
+                    judgement.overrule(line.line, "remote", why);
+                    judgement.warn(line.line, "remote", why, "");
+                }
                 blocks
             }
         };
@@ -147,33 +150,33 @@ pub(super) fn too_many() -> Fate {
     Fate::refused("more than 64 remotes", "keep the 64 that matter")
 }
 
+/// A server on this machine is a wrapper's listening end. Where the wrapper itself connects to must not go into the
+/// tunnel, and nothing but the user can say where that is.
+pub(super) fn warn_of_loopback(remotes: &[Remote], judgement: &mut Judgement) {
+    let local = |host: &str| host == "localhost" || address::ip(host).is_some_and(|ip| ip.is_loopback());
+    for remote in remotes.iter().filter(|remote| local(&remote.host)) {
+        judgement.warn(remote.line, "remote", ON_THIS_MACHINE, ON_THIS_MACHINE_HINT);
+    }
+}
+
 /// Whether a host can be connected to at all; names are looked up later.
-fn judge_host(host: &str) -> Result<Fate, Fate> {
-    let shown = escape(host.as_bytes());
+fn judge_host(host: &str) -> Result<(), Fate> {
     let Some(ip) = address::ip(host) else {
         if address::domain(host).is_some() && !looks_like_an_address(host) {
-            return Ok(if host == "localhost" { loopback() } else { Fate::Used });
+            return Ok(());
         }
         let hint = "write a host name, or an IPv4 or IPv6 address without brackets and without interface";
+        let shown = escape(host.as_bytes());
         return Err(Fate::wrong(format!("`{shown}` is no name and no address of a server"), hint));
     };
     let hint = "write the address that the provider gave";
     if in_pool(ip) {
         return Err(Fate::refused(format!("{ip} is of the range from which mrvpn takes its own addresses"), hint));
     }
-    match ip {
-        _ if ip.is_loopback() => Ok(loopback()),
-        _ if ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::from([255; 4]) => {
-            Err(Fate::refused(format!("{ip} is no address of a server"), hint))
-        }
-        IpAddr::V4(_) | IpAddr::V6(_) => Ok(Fate::Used),
+    if ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::from([255; 4]) {
+        return Err(Fate::refused(format!("{ip} is no address of a server"), hint));
     }
-}
-
-fn loopback() -> Fate {
-    let why = "it is on this machine, as with a wrapper such as stunnel; \
-               name the wrapper's own server by `route ADDRESS 255.255.255.255 net_gateway`";
-    Fate::UsedBut(why.to_owned())
+    Ok(())
 }
 
 /// A name whose last label is a number would be read as an address elsewhere, as `10.1` is.
@@ -217,6 +220,12 @@ fn keep<T>(value: Result<T, Fate>, slot: &mut Option<T>) -> Fate {
         Err(fate) => fate,
     }
 }
+
+/// Why a server on this machine is warned of. A tunnel that has `bypass` in mrvpn.toml needs no such warning.
+pub const ON_THIS_MACHINE: &str =
+    "the server is on this machine, as with a wrapper such as stunnel, whose own packets could end in the tunnel";
+const ON_THIS_MACHINE_HINT: &str = "name the address that the wrapper connects to, by `bypass` in mrvpn.toml or by \
+                                    `route ADDRESS 255.255.255.255 net_gateway` in the profile";
 
 /// 1194: OpenVPN's registered port.
 const DEFAULT_PORT: u16 = 1194;

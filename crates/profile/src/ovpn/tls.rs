@@ -205,12 +205,9 @@ fn check_versions(options: &TlsOptions, judgement: &mut Judgement) {
 
 /// Something must say whom to trust, and it should say that only a server is.
 fn check_trust(options: &TlsOptions, has_ca: bool, judgement: &mut Judgement) {
-    if !has_ca && options.peer_fingerprints.is_empty() {
-        let refused = |noted: &super::Noted| noted.directive == "peer-fingerprint";
-        if !judgement.refused.iter().any(refused) {
-            let hint = "add the provider's `ca`, or the server's `peer-fingerprint`";
-            judgement.refuse(0, "ca", "nothing says which servers to trust: the profile has no `ca`", hint);
-        }
+    if !has_ca && options.peer_fingerprints.is_empty() && !judgement.has_refused("peer-fingerprint") {
+        let hint = "add the provider's `ca`, or the server's `peer-fingerprint`";
+        judgement.refuse(0, "ca", "nothing says which servers to trust: the profile has no `ca`", hint);
     }
     let asks = options.remote_cert_tls_server
         || options.ns_cert_type_server
@@ -218,7 +215,7 @@ fn check_trust(options: &TlsOptions, has_ca: bool, judgement: &mut Judgement) {
         || options.remote_cert_eku.is_some()
         || !options.peer_fingerprints.is_empty();
     if !asks {
-        judgement.warnings.push(ANY_CERTIFICATE.to_owned());
+        judgement.warn(0, "", ANY_CERTIFICATE, "add `remote-cert-tls server`");
     }
 }
 
@@ -231,5 +228,5 @@ fn is_oid(text: &str) -> bool {
     text.contains('.') && text.split('.').all(|part| crate::address::number(part).is_some())
 }
 
-const ANY_CERTIFICATE: &str = "any certificate of this CA can pose as the server; add `remote-cert-tls server`";
+const ANY_CERTIFICATE: &str = "any certificate of this CA can pose as the server";
 const FINGERPRINT_HINT: &str = "`openssl x509 -in server.crt -noout -fingerprint -sha256` prints it";

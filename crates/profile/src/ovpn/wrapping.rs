@@ -23,21 +23,29 @@ impl Wrapping {
     ) -> Option<Fate> {
         match (name, parameters) {
             (TLS_AUTH, [path, rest @ ..]) => {
-                if let Some(word) = rest.first() {
-                    match direction(word) {
-                        Some(direction) => self.direction = Some(direction),
-                        None => return Some(wrong_direction()),
-                    }
+                let said = rest.first().map_or(Fate::Used, |word| self.take_direction(word));
+                if matches!(said, Fate::Wrong { .. }) {
+                    return Some(said);
                 }
-                materials.take_file(name, Some(path), line)
+                let taken = materials.take_file(name, Some(path), line);
+                if taken == Some(Fate::Used) { Some(said) } else { taken }
             }
             (name, _) if is_wrapping(name) => materials.take_file(name, parameters.first().copied(), line),
-            ("key-direction", [word, ..]) => Some(direction(word).map_or_else(wrong_direction, |direction| {
-                self.direction = Some(direction);
-                Fate::Used
-            })),
+            ("key-direction", [word, ..]) => Some(self.take_direction(word)),
             ("key-direction", []) => Some(wrong_direction()),
             _ => None,
+        }
+    }
+
+    /// Profiles with the server's side of the key are in the wild, and then the server never answers.
+    fn take_direction(&mut self, word: &str) -> Fate {
+        let Some(direction) = direction(word) else { return wrong_direction() };
+        self.direction = Some(direction);
+        match direction {
+            KeyDirection::Normal => Fate::UsedBut(String::from(
+                "0 is usually the server's side of the key; if the server never answers, write 1 in its place",
+            )),
+            KeyDirection::Inverse | KeyDirection::Both => Fate::Used,
         }
     }
 

@@ -1,11 +1,14 @@
-//! The known word that a misspelt one was probably meant to be.
+//! The known word that a misspelt one was probably meant to be: a key or value of mrvpn.toml, a directive of a profile.
+//! Which words are known is with those who ask.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used)]
 
 /// The candidate with the fewest edits from `word`, if they are few for its length.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
     }
-    let allowed = word.len().div_euclid(3).max(2);
+    let allowed = word.len().div_euclid(3).max(1);
     let ranked = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
     ranked.filter(|(edits, _)| *edits <= allowed).min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
 }
