@@ -4,11 +4,12 @@
 use std::io;
 
 use mrvpn_netplan::plan::{Family, PolicyRule, RouteKind, RouteSpec};
-use mrvpn_netplan::{DeviceSpec, Host, HostError, HostFacts, Step};
+use mrvpn_netplan::{DeviceSpec, Host, HostError, HostFacts, Plan, Scope, Sessions, Step};
 use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::netlink::{Netlink, address, is_without_family, link, route, rule};
 use crate::tun::{self, LinuxQueue};
+use crate::watch::NetworkWatch;
 use crate::{device, facts};
 
 /// One network namespace: that of the thread in which it was made.
@@ -67,6 +68,7 @@ impl LinuxHost {
             Step::AddRoute(route) => RouteNetlinkMessage::NewRoute(self.route_message(route)?),
             Step::AddRule(rule) => RouteNetlinkMessage::NewRule(rule::message(rule)),
             Step::RemoveAddress { .. } | Step::RemoveRoute(_) | Step::RemoveRule(_) => return self.remove(step),
+            Step::SetFirewall { .. } | Step::HoldSetting(_) | Step::ReleaseSetting(_) => return Ok(()),
         };
         self.netlink.add(message)
     }
@@ -80,6 +82,7 @@ impl LinuxHost {
             Step::RemoveRoute(route) => RouteNetlinkMessage::DelRoute(self.route_message(route)?),
             Step::RemoveRule(rule) => RouteNetlinkMessage::DelRule(rule::message(rule)),
             Step::AddAddress { .. } | Step::AddRoute(_) | Step::AddRule(_) => return self.add(step),
+            Step::SetFirewall { .. } | Step::HoldSetting(_) | Step::ReleaseSetting(_) => return Ok(()),
         };
         self.netlink.change(message)
     }
@@ -100,12 +103,40 @@ impl LinuxHost {
             Step::AddRoute(route) => self.read_ours().is_ok_and(|(routes, _)| routes.contains(route)),
             Step::AddRule(rule) => self.read_ours().is_ok_and(|(_, rules)| rules.contains(rule)),
             Step::RemoveAddress { .. } | Step::RemoveRoute(_) | Step::RemoveRule(_) => false,
+            Step::SetFirewall { .. } | Step::HoldSetting(_) | Step::ReleaseSetting(_) => false,
         }
+    }
+
+    fn read_standing(&mut self, scope: &Scope) -> io::Result<Plan> {
+        let (mut routes, mut rules) = self.read_ours()?;
+        routes.retain(|route| scope.has_table(route.table));
+        rules.retain(|rule| scope.has_priority(rule.priority));
+        let addresses = address::on_device(&mut self.netlink, &scope.device)?;
+        Ok(Plan { addresses, routes, rules, ..Plan::empty(scope) })
     }
 }
 
 impl Host for LinuxHost {
     type Queue = LinuxQueue;
+    type Watch = NetworkWatch;
+
+    fn sessions(&mut self) -> Result<Sessions, HostError> {
+        Ok(Sessions::default())
+    }
+
+    fn watch(&mut self) -> Result<NetworkWatch, HostError> {
+        NetworkWatch::new()
+    }
+
+    fn close(&mut self, device: &str) -> Result<(), HostError> {
+        self.devices.retain(|name| name != device);
+        let deleted = link::delete(&mut self.netlink, device);
+        deleted.map_err(|source| failed(format!("deleting {device}"), source))
+    }
+
+    fn standing(&mut self, scope: &Scope) -> Result<Plan, HostError> {
+        self.read_standing(scope).map_err(|source| failed(String::from("reading what stands"), source))
+    }
 
     fn facts(&mut self) -> Result<HostFacts, HostError> {
         let what = || String::from("reading addresses and routes");
@@ -139,6 +170,7 @@ const fn adds(step: &Step) -> bool {
     match step {
         Step::AddAddress { .. } | Step::AddRoute(_) | Step::AddRule(_) => true,
         Step::RemoveAddress { .. } | Step::RemoveRoute(_) | Step::RemoveRule(_) => false,
+        Step::SetFirewall { .. } | Step::HoldSetting(_) | Step::ReleaseSetting(_) => false,
     }
 }
 
@@ -149,14 +181,15 @@ fn is_gone(error: &io::Error) -> bool {
 
 /// A kernel without IPv6 sends none, in clear or otherwise: there is nothing to do.
 fn is_without_ipv6(step: &Step, error: &io::Error) -> bool {
-    is_without_family(error) && family(step) == Family::V6
+    is_without_family(error) && family(step) == Some(Family::V6)
 }
 
-const fn family(step: &Step) -> Family {
+const fn family(step: &Step) -> Option<Family> {
     match step {
-        Step::AddAddress { address, .. } | Step::RemoveAddress { address, .. } => Family::of(address),
-        Step::AddRoute(route) | Step::RemoveRoute(route) => Family::of(&route.prefix),
-        Step::AddRule(rule) | Step::RemoveRule(rule) => rule.family,
+        Step::AddAddress { address, .. } | Step::RemoveAddress { address, .. } => Some(Family::of(address)),
+        Step::AddRoute(route) | Step::RemoveRoute(route) => Some(Family::of(&route.prefix)),
+        Step::AddRule(rule) | Step::RemoveRule(rule) => Some(rule.family),
+        Step::SetFirewall { .. } | Step::HoldSetting(_) | Step::ReleaseSetting(_) => None,
     }
 }
 
@@ -175,6 +208,9 @@ fn describe(step: &Step) -> String {
         Step::RemoveRoute(route) => ("removing", format!("route {} from table {}", route.prefix, route.table)),
         Step::AddRule(rule) => ("adding", format!("policy rule at priority {}", rule.priority)),
         Step::RemoveRule(rule) => ("removing", format!("policy rule at priority {}", rule.priority)),
+        Step::SetFirewall { .. } => ("setting", String::from("the firewall")),
+        Step::HoldSetting(_) => ("holding", String::from("a setting")),
+        Step::ReleaseSetting(_) => ("releasing", String::from("a setting")),
     };
     format!("{verb} {object}")
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use mrvpn_netplan::HostError;
+use mrvpn_netplan::{HostError, Watch};
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 
 use crate::linux::failed;
@@ -35,11 +35,10 @@ impl NetworkWatch {
         Ok(Self { socket })
     }
 
-    /// Takes in everything that has come; whether there was anything.
-    ///
-    /// # Errors
-    /// The socket is broken.
-    pub fn drain(&mut self) -> io::Result<bool> {
+}
+
+impl Watch for NetworkWatch {
+    fn drain(&mut self) -> io::Result<bool> {
         let mut changed = false;
         loop {
             let mut datagram = Vec::with_capacity(DATAGRAM);

@@ -1,11 +1,15 @@
 //! Messages about addresses: /32 and /128, without the route that the kernel would make for a prefix.
 
+use std::io;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use mrvpn_netplan::PlannedAddress;
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeader, AddressMessage, CacheInfo};
 
 use super::rule::family_of;
+use super::{Netlink, link};
 
 /// A lifetime that does not end (INFINITY_LIFE_TIME).
 const FOREVER: u32 = u32::MAX;
@@ -33,6 +37,26 @@ pub(crate) fn message(device: u32, address: IpNet, deprecated: bool) -> AddressM
         message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
     }
     message
+}
+
+/// Every address of the device of this name, in the kernel's order; none where there is no such device.
+pub(crate) fn on_device(netlink: &mut Netlink, name: &str) -> io::Result<Vec<PlannedAddress>> {
+    let Some(link) = link::by_name(netlink, name)? else { return Ok(Vec::new()) };
+    let answers = netlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    let read = |answer: &RouteNetlinkMessage| match answer {
+        RouteNetlinkMessage::NewAddress(message) if message.header.index == link.index => planned(message),
+        _ => None,
+    };
+    Ok(answers.iter().filter_map(read).collect())
+}
+
+fn planned(message: &AddressMessage) -> Option<PlannedAddress> {
+    let address = IpNet::new(local(message)?, message.header.prefix_len).ok()?;
+    let unused = |attribute: &AddressAttribute| match attribute {
+        AddressAttribute::CacheInfo(lifetimes) => lifetimes.ifa_preferred == 0,
+        _ => false,
+    };
+    Some(PlannedAddress { address, deprecated: message.attributes.iter().any(unused) })
 }
 
 /// What a message names: the address itself, not the peer's.

@@ -51,6 +51,15 @@ pub(crate) fn set_up(netlink: &mut Netlink, index: u32) -> io::Result<()> {
     netlink.change(RouteNetlinkMessage::SetLink(message))
 }
 
+/// Deletes the device of this name; that there is none is fine.
+pub(crate) fn delete(netlink: &mut Netlink, name: &str) -> io::Result<()> {
+    let Some(link) = by_name(netlink, name)? else { return Ok(()) };
+    match netlink.change(RouteNetlinkMessage::DelLink(of(link.index))) {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        other => other,
+    }
+}
+
 fn without_generated_addresses(index: u32) -> LinkMessage {
     let mut message = of(index);
     let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
