@@ -5,7 +5,7 @@
 
 use mrvpn_clock::Moment;
 
-use crate::flow::{Inside, InsideKey, Protocol, Remote};
+use crate::flow::{self, Inside, InsideKey, Protocol, Remote};
 use crate::nat::State;
 use crate::packet::ip::Ip;
 use crate::packet::ipv4::Fragment;
@@ -87,16 +87,8 @@ impl Candidate {
         InsideKey::inside(self.attachment, self.protocol, self.inside, self.remote)
     }
 
-    /// What `pick` looks at.
     fn tuple(&self) -> FlowTuple {
-        let has_ports = self.protocol.has_ports();
-        FlowTuple {
-            source: self.inside.address,
-            destination: self.remote.address,
-            protocol: self.protocol.number(),
-            source_port: has_ports.then_some(self.inside.port),
-            destination_port: has_ports.then_some(self.remote.port),
-        }
+        flow::tuple(self.protocol, self.inside, self.remote)
     }
 }
 

@@ -49,6 +49,8 @@ drop_reasons! {
     NotSyn = "not-syn",
     /// The flow's lease has ended.
     LeaseEnded = "lease-ended",
+    /// The user has changed the rules, or stopped the tunnel, so that the flow's packets go elsewhere now.
+    Withdrawn = "withdrawn",
     /// The flow table is full.
     TableFull = "table-full",
     /// No free source port.

@@ -1,6 +1,6 @@
-//! Which flows end before their time: all of an ended lease, and connections that wait for an answer through a tunnel for
-//! which nothing waits any longer. TCP is told by a reset at once (built in `refuse.rs`), anything else at its next packet
-//! (`outbound.rs`). Time-outs of flows are `flow_table.rs`'s.
+//! Which flows end before their time: all of an ended lease, those that the user takes back (`withdrawal.rs` says which),
+//! and connections that wait for an answer through a tunnel for which nothing waits any longer. TCP is told by a reset at
+//! once (built in `refuse.rs`), anything else at its next packet (`outbound.rs`). Time-outs are `flow_table.rs`'s.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use mrvpn_clock::Moment;
 use crate::flow::{Flow, Protocol};
 use crate::flow_table::FlowId;
 use crate::waits::Waits;
-use crate::{Policy, Router, refuse};
+use crate::withdrawal::Withdrawal;
+use crate::{DropReason, Policy, Router, refuse};
 
 /// What is known of ends, and who is still to be told.
 pub(crate) struct Ending {
@@ -32,7 +33,7 @@ impl Ending {
     /// Whether the app of a connection is to be told now that it has ended.
     fn is_due(&self, policy: &Policy, flow: &Flow) -> bool {
         let waits_in_vain = flow.progress.is_unacknowledged() && self.waits.is_over(flow.tunnel);
-        flow.protocol == Protocol::Tcp && (lease_has_ended(policy, flow) || waits_in_vain)
+        flow.protocol == Protocol::Tcp && (over(policy, flow).is_some() || waits_in_vain)
     }
 }
 
@@ -40,6 +41,12 @@ impl Router {
     /// Judges by another policy from now on. Flows keep what was decided for them, but some end by it:
     ///
     /// - all whose lease has ended;
+    /// - those that the user takes back: by rules that differ from the ones before, if the new ones give the flow elsewhere
+    ///   (to another tunnel, `direct` or `block`), or an old one had decided it and what decides without it gives it
+    ///   elsewhere; by stopping or removing their tunnel, so that it is down and has nothing left of the claims and the
+    ///   default that it had, if what decides without these gives the flow elsewhere; by an `accept` that does not name
+    ///   them any more, if a server opened them. Claims and defaults that servers change, or that are taken for the first
+    ///   time, end nothing: what was decided at a flow's first packet is kept for its life;
     /// - connections that have sent what is not acknowledged yet, if their tunnel carries nothing and packets do not wait
     ///   for it (any more): a retransmission may be seconds away. Those that are silent stay, for a reconnect that
     ///   brings the same address.
@@ -49,10 +56,22 @@ impl Router {
         self.drops.grow(policy.tunnels().len());
         let before = std::mem::replace(&mut self.policy, policy);
         let over = self.ending.waits.follow(self.policy.tunnels(), now);
+        let withdrawn = self.withdraw(&before);
         let lease = |policy: &Policy, place: usize| policy.tunnels().get(place).map(|view| view.lease);
-        if over || (0..before.tunnels().len()).any(|place| lease(&before, place) != lease(&self.policy, place)) {
+        if over
+            || withdrawn
+            || (0..before.tunnels().len()).any(|place| lease(&before, place) != lease(&self.policy, place))
+        {
             self.end_flows(now);
         }
+    }
+
+    /// Marks the flows that the user takes back. Returns whether there are any.
+    fn withdraw(&mut self, before: &Policy) -> bool {
+        let Some(withdrawal) = Withdrawal::between(before, &self.policy) else { return false };
+        let taken: Vec<_> = self.flows.iter().filter(|(_, flow)| withdrawal.takes(flow)).map(|(id, _)| id).collect();
+        taken.iter().for_each(|id| self.flows.withdraw(*id));
+        !taken.is_empty()
     }
 
     /// Ends what waited in vain, once the moment is there.
@@ -62,13 +81,13 @@ impl Router {
         }
     }
 
-    /// Lets the ports of all flows rest whose lease has ended, and notes the connections that are to be told.
+    /// Lets the ports of all flows rest that are over, and notes the connections that are to be told.
     fn end_flows(&mut self, now: Moment) {
         let Self { flows, policy, resting, ending, .. } = self;
         // Those not told yet are found again.
         ending.untold.clear();
         for (id, flow) in flows.iter() {
-            if lease_has_ended(policy, flow) {
+            if over(policy, flow).is_some() {
                 resting.rest(flow.resting_key(), flow.inside, now);
             }
             if ending.is_due(policy, flow) {
@@ -101,7 +120,11 @@ impl Router {
     }
 }
 
-/// Whether the tunnel has another lease now than the flow's.
-pub(crate) fn lease_has_ended(policy: &Policy, flow: &Flow) -> bool {
-    policy.tunnel(flow.tunnel).is_none_or(|view| view.lease != flow.lease)
+/// Why no packet of the flow goes on any more, if so: the tunnel has another lease now than the flow's, or the user has taken
+/// the flow back.
+pub(crate) fn over(policy: &Policy, flow: &Flow) -> Option<DropReason> {
+    if policy.tunnel(flow.tunnel).is_none_or(|view| view.lease != flow.lease) {
+        return Some(DropReason::LeaseEnded);
+    }
+    flow.progress.is_withdrawn().then_some(DropReason::Withdrawn)
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::packet::{protocol, tcp};
 use crate::progress::Progress;
-use crate::{Attachment, LeaseId, TunnelId, pick};
+use crate::{Attachment, FlowTuple, LeaseId, TunnelId, pick};
 
 /// A protocol that is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +132,18 @@ impl OutsideKey {
     }
 }
 
+/// What `pick` looks at of a flow between these ends.
+pub(crate) fn tuple(protocol: Protocol, inside: Inside, remote: Remote) -> FlowTuple {
+    let has_ports = protocol.has_ports();
+    FlowTuple {
+        source: inside.address,
+        destination: remote.address,
+        protocol: protocol.number(),
+        source_port: has_ports.then_some(inside.port),
+        destination_port: has_ports.then_some(remote.port),
+    }
+}
+
 /// Ports and protocol.
 const fn rest(protocol: Protocol, own: u16, remote: u16) -> u64 {
     (own as u64) << 32 | (remote as u64) << 16 | protocol.number() as u64
@@ -161,6 +173,11 @@ impl Flow {
     /// The name by which the host's packets find it.
     pub(crate) fn inside_key(&self) -> InsideKey {
         InsideKey::inside(self.attachment, self.protocol, self.inside, self.remote)
+    }
+
+    /// What `pick` looks at.
+    pub(crate) fn tuple(&self) -> FlowTuple {
+        tuple(self.protocol, self.inside, self.remote)
     }
 
     /// The name by which the server's packets find it.

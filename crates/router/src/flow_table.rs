@@ -170,6 +170,14 @@ impl FlowTable {
         }
     }
 
+    /// Marks a flow as taken back by the user. It grows no younger by that.
+    pub(crate) fn withdraw(&mut self, id: FlowId) {
+        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation);
+        if let Some(flow) = slot.and_then(|slot| slot.flow.as_mut()) {
+            flow.progress = flow.progress.withdraw();
+        }
+    }
+
     /// Takes a flow out.
     pub(crate) fn remove(&mut self, id: FlowId) {
         let Some(flow) = self.get(id).copied() else { return };

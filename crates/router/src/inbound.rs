@@ -6,7 +6,7 @@
 use mrvpn_clock::Moment;
 
 use crate::admit::{has_checksum, untranslated_ports};
-use crate::ending::lease_has_ended;
+use crate::ending::over;
 use crate::flow::{Flow, Inside, Outside, OutsideKey, Protocol, Remote};
 use crate::flow_table::FlowId;
 use crate::fragment_table::{Datagram, Following};
@@ -130,7 +130,7 @@ impl Router {
         if ip.fragment == Fragment::First && !self.follow_received(tunnel, &ip, id, now) {
             return Err(DropReason::Fragment.into());
         }
-        let flow = self.flows.get(id).ok_or(answer.unknown)?;
+        let flow = self.flows.get(id).filter(|flow| !flow.progress.is_withdrawn()).ok_or(answer.unknown)?;
         let (attachment, progress) = (flow.attachment, flow.progress);
         let to = Translation { side: Side::Destination, address: flow.inside.address, port: flow.inside.port };
         nat::translate(packet, &ip, flow.protocol, to, most_mss(limit, ip.source), State::Complete);
@@ -148,10 +148,11 @@ impl Router {
     ) -> Result<FlowId, DropReason> {
         let key = OutsideKey::outside(tunnel, lease, answer.protocol, answer.remote, answer.port);
         let known = self.flows.find_outside(&key, now);
-        let is_over = |id: FlowId| self.flows.get(id).is_none_or(|flow| flow.progress.is_closing());
+        let over = |flow: &Flow| flow.progress.is_closing() || flow.progress.is_withdrawn();
+        let is_over = |id: FlowId| self.flows.get(id).is_none_or(over);
         match known {
             Some(id) if !answer.opens() || !is_over(id) || !self.accepts(tunnel, answer) => Ok(id),
-            // A connection that has ended, and the far side opens the next.
+            // It has ended, and the far side opens the next.
             Some(id) => {
                 self.flows.remove(id);
                 self.accept(tunnel, answer, now)
@@ -184,13 +185,13 @@ impl Router {
             inside: Inside { address, port: answer.port },
             outside: Outside { address: outside, port: answer.port },
             remote: answer.remote,
-            progress: Progress::new(answer.protocol),
+            progress: Progress::from_outside(answer.protocol),
         };
         if self.flows.is_known(&flow.inside_key()) {
             return Err(answer.unknown);
         }
         let policy = &self.policy;
-        let id = self.flows.insert(flow, |old| lease_has_ended(policy, old), now);
+        let id = self.flows.insert(flow, |old| over(policy, old).is_some(), now);
         id.ok_or(DropReason::TableFull)
     }
 
@@ -211,7 +212,7 @@ impl Router {
             }
             Following::Unknown => return Err(DropReason::Fragment.into()),
         };
-        let flow = self.flows.get(id).filter(|flow| !lease_has_ended(&self.policy, flow));
+        let flow = self.flows.get(id).filter(|flow| over(&self.policy, flow).is_none());
         let flow = flow.ok_or(DropReason::Fragment)?;
         ip.set_address(packet, Side::Destination, flow.inside.address);
         Ok(flow.attachment)
@@ -247,7 +248,8 @@ impl Router {
         let remote = Remote { address: quote.ip.destination, port: quote.destination_port };
         let key = OutsideKey::outside(tunnel, lease, quote.protocol, remote, quote.source_port);
         let id = self.flows.find_outside(&key, now);
-        let flow = id.and_then(|id| self.flows.get(id)).ok_or(DropReason::NoFlow)?;
+        let flow = id.and_then(|id| self.flows.get(id)).filter(|flow| !flow.progress.is_withdrawn());
+        let flow = flow.ok_or(DropReason::NoFlow)?;
         debug_assert_eq!(
             flow.outside,
             Outside { address: quote.ip.source, port: quote.source_port },

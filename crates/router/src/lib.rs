@@ -33,6 +33,7 @@ mod resting; // ports of ended leases
 pub mod router; // the face: packets in, outcomes out
 pub mod rule; // a match and a target
 mod waits; // how long tunnels have carried nothing
+mod withdrawal; // what the user takes back
 
 pub use accept::Accept;
 pub use claim::{Claim, ClaimOrigin};

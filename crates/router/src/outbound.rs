@@ -7,7 +7,7 @@
 use mrvpn_clock::Moment;
 
 use crate::admit::{Candidate, Stop, admit, checked, choose, denied, fits};
-use crate::ending::lease_has_ended;
+use crate::ending::over;
 use crate::flow::{Flow, Inside, InsideKey, Outside, Remote};
 use crate::flow_table::FlowId;
 use crate::fragment_table::{Datagram, Following};
@@ -126,20 +126,20 @@ impl Router {
         Ok((self.open(candidate, tunnel, now)?, limit))
     }
 
-    /// A live flow of this packet. One whose lease has ended goes: its packet is refused, unless it opens another one.
+    /// A live flow of this packet. One that is over goes: its packet is refused, unless it opens another one.
     fn known(&mut self, candidate: &Candidate, now: Moment) -> Result<Option<(FlowId, TunnelId)>, Stop> {
         let Some(id) = self.flows.find_inside(&candidate.key(), now) else { return Ok(None) };
         let Some(flow) = self.flows.get(id) else { return Ok(None) };
         let tunnel = flow.tunnel;
-        let ended = lease_has_ended(&self.policy, flow);
-        let reopened = candidate.segment.is_some_and(Segment::opens) && (ended || flow.progress.is_closing());
-        if ended || reopened {
+        let over = over(&self.policy, flow);
+        let reopened = candidate.segment.is_some_and(Segment::opens) && (over.is_some() || flow.progress.is_closing());
+        if over.is_some() || reopened {
             self.flows.remove(id);
         }
-        match (reopened, ended) {
+        match (reopened, over) {
             (true, _) => Ok(None),
-            (false, true) => Err(denied(Some(tunnel), DropReason::LeaseEnded)),
-            (false, false) => Ok(Some((id, tunnel))),
+            (false, Some(reason)) => Err(denied(Some(tunnel), reason)),
+            (false, None) => Ok(Some((id, tunnel))),
         }
     }
 
@@ -156,7 +156,7 @@ impl Router {
         let progress = Progress::new(protocol);
         let flow = Flow { attachment, tunnel, lease, protocol, inside, outside, remote, progress };
         let policy = &self.policy;
-        let id = self.flows.insert(flow, |old| lease_has_ended(policy, old), now);
+        let id = self.flows.insert(flow, |old| over(policy, old).is_some(), now);
         id.ok_or_else(|| denied(Some(tunnel), DropReason::TableFull))
     }
 
@@ -176,8 +176,8 @@ impl Router {
             Following::Unknown => return Err(Stop::Drop(DropReason::Fragment)),
         };
         let flow = self.flows.get(id).ok_or(Stop::Drop(DropReason::Fragment))?;
-        if lease_has_ended(&self.policy, flow) {
-            return Err(denied(Some(flow.tunnel), DropReason::LeaseEnded));
+        if let Some(reason) = over(&self.policy, flow) {
+            return Err(denied(Some(flow.tunnel), reason));
         }
         let limit = admit(&self.policy, flow.tunnel, now)?;
         fits(flow.tunnel, ip, &Offload::NONE, limit)?;
@@ -210,8 +210,8 @@ impl Router {
         let key = InsideKey::inside(attachment, quote.protocol, inside, remote);
         let id = self.flows.find_inside(&key, now);
         let flow = id.and_then(|id| self.flows.get(id)).ok_or(Stop::Drop(DropReason::NoFlow))?;
-        if lease_has_ended(&self.policy, flow) {
-            return Err(denied(Some(flow.tunnel), DropReason::LeaseEnded));
+        if let Some(reason) = over(&self.policy, flow) {
+            return Err(denied(Some(flow.tunnel), reason));
         }
         let limit = admit(&self.policy, flow.tunnel, now)?;
         fits(flow.tunnel, ip, &Offload::NONE, limit)?;

@@ -210,6 +210,18 @@ impl Policy {
         }
     }
 
+    /// Who is the default.
+    #[must_use]
+    pub const fn defaults(&self) -> Defaults {
+        self.input.defaults
+    }
+
+    /// What may be connected to from the far side of a tunnel.
+    #[must_use]
+    pub fn accept(&self) -> &[Accept] {
+        &self.input.accept
+    }
+
     /// How long flows wait for an undecided default.
     #[must_use]
     pub const fn undecided_until(&self) -> Option<Moment> {

@@ -37,6 +37,10 @@ impl Marks {
     const FINISHED_THERE: Self = Self(1 << 2);
     /// TCP: the host has sent what the remote end has not acknowledged.
     const UNACKNOWLEDGED: Self = Self(1 << 3);
+    /// A server opened it, since `accept` named it.
+    const FROM_OUTSIDE: Self = Self(1 << 4);
+    /// The user has taken it back.
+    const WITHDRAWN: Self = Self(1 << 5);
 
     const fn has(self, all: Self) -> bool {
         self.0 & all.0 == all.0
@@ -127,6 +131,30 @@ impl Progress {
             Protocol::Other(_) => Stage::Other,
         };
         Self { stage, marks: Marks::NONE, numbers: [0; 2] }
+    }
+
+    /// The same of a flow that a server opens.
+    pub(crate) const fn from_outside(protocol: Protocol) -> Self {
+        let mut progress = Self::new(protocol);
+        progress.marks.set(Marks::FROM_OUTSIDE, true);
+        progress
+    }
+
+    /// Whether a server opened it.
+    pub(crate) const fn is_from_outside(self) -> bool {
+        self.marks.has(Marks::FROM_OUTSIDE)
+    }
+
+    /// After the user has taken it back.
+    #[must_use]
+    pub(crate) const fn withdraw(mut self) -> Self {
+        self.marks.set(Marks::WITHDRAWN, true);
+        self
+    }
+
+    /// Whether the user has taken it back.
+    pub(crate) const fn is_withdrawn(self) -> bool {
+        self.marks.has(Marks::WITHDRAWN)
     }
 
     /// After a packet; `segment` is that of TCP.

@@ -41,6 +41,8 @@ enum Step {
     },
     Rules(Vec<Rule>),
     Claims(Vec<Claim>),
+    /// The user stops a tunnel, so that it lets its claims go.
+    Stop(TunnelId),
     Default(DefaultChoice),
     Pass(u64),
 }
@@ -107,6 +109,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (any_tunnel(), 2_u8..5).prop_map(|(tunnel, last)| Step::Lease { tunnel, last }),
         1 => any_rules().prop_map(Step::Rules),
         1 => any_claims().prop_map(Step::Claims),
+        1 => any_tunnel().prop_map(Step::Stop),
         1 => any_default().prop_map(Step::Default),
         1 => (1_u64..500).prop_map(Step::Pass),
     ]
@@ -118,13 +121,21 @@ type Tuple = (u8, End, End, Attachment);
 /// Tunnel, lease, protocol, remote end, port as the server sees it.
 type Mapping = (TunnelId, LeaseId, u8, End, u16);
 
-/// A flow, which tunnel and lease it belongs to, and whether its connection has ended.
-type Known = (Tuple, (TunnelId, LeaseId, bool));
+/// What is known of a flow.
+#[derive(Clone, Copy)]
+struct Life {
+    tunnel: TunnelId,
+    lease: LeaseId,
+    /// Its connection has ended.
+    ended: bool,
+    /// The user has taken it back.
+    withdrawn: bool,
+}
 
 struct Model {
     world: World,
     leases: u32,
-    flows: Vec<Known>,
+    flows: Vec<(Tuple, Life)>,
     /// Connections whose SYN nobody has acknowledged: all segments of a connection are the same bytes of its stream.
     unacknowledged: HashSet<Tuple>,
     /// Whose answers are whose.
@@ -149,6 +160,7 @@ impl Model {
     }
 
     fn step(&mut self, step: Step) {
+        let before = self.world.input.clone();
         match step {
             Step::Send { kind, source, port, to, flags, attachment } => {
                 let sources = [ANCHOR, ANCHOR, bind(UK), bind(FR), bind(US), inner(UK), inner(FR), v4("192.168.1.9")];
@@ -181,13 +193,38 @@ impl Model {
             }
             Step::Rules(rules) => self.world.change(|input| input.rules = rules),
             Step::Claims(claims) => self.world.change(|input| input.claims = claims),
+            Step::Stop(tunnel) => self.world.change(|input| {
+                input.tunnels[tunnel.index()].state = TunnelState::Down;
+                input.claims.retain(|claim| claim.tunnel != tunnel);
+                if input.defaults.v4 == DefaultChoice::Tunnel(tunnel) {
+                    input.defaults.v4 = DefaultChoice::NotOffered;
+                }
+            }),
             Step::Default(default) => self.world.change(|input| input.defaults.v4 = default),
             Step::Pass(ms) => {
                 self.world.pass(Duration::from_millis(ms));
                 self.world.router.handle_timeout(self.world.now);
             }
         }
+        self.withdraw(&before);
         self.told();
+    }
+
+    /// Flows that the user has taken back since `before`: by rules, or by stopping their tunnel.
+    fn withdraw(&mut self, before: &PolicyInput) {
+        let after = &self.world.input;
+        let holds = |input: &PolicyInput, tunnel: TunnelId| {
+            input.defaults.v4 == DefaultChoice::Tunnel(tunnel)
+                || input.claims.iter().any(|claim| claim.tunnel == tunnel)
+        };
+        for (tuple, life) in &mut self.flows {
+            let stopped = after.tunnels[life.tunnel.index()].state == TunnelState::Down
+                && holds(before, life.tunnel)
+                && !holds(after, life.tunnel);
+            let (old, new) = (picked(before, tuple), picked(after, tuple));
+            let ruled = before.rules != after.rules && (old.1 || new.1);
+            life.withdrawn |= new.0 != Ok(life.tunnel) && (stopped || ruled);
+        }
     }
 
     /// Resets come for the connections that have ended and for no others, each once.
@@ -198,17 +235,19 @@ impl Model {
         let four = |reset: &Vec<u8>| if self.world.six { to_four(reset) } else { reset.clone() };
         let mut told: Vec<_> = resets.iter().map(four).map(|reset| end_of(&reset)).collect();
         let input = &self.world.input;
-        let is_over = |(tuple, (tunnel, lease, _)): &Known| {
-            let view = input.tunnels[tunnel.index()];
+        let is_over = |(tuple, life): &(Tuple, Life)| {
+            let view = input.tunnels[life.tunnel.index()];
             let away = match view.state {
                 TunnelState::Up => false,
                 TunnelState::Hold(until) => until <= self.world.now,
                 TunnelState::Down => true,
             };
-            tuple.0 == TCP && (view.lease != *lease || away && self.unacknowledged.contains(tuple))
+            let waits_in_vain = away && self.unacknowledged.contains(tuple);
+            tuple.0 == TCP && (life.withdrawn || view.lease != life.lease || waits_in_vain)
         };
-        let (over, stay): (Vec<Known>, Vec<Known>) = self.flows.iter().partition(|flow| is_over(flow));
-        let mut expected: Vec<_> = over.iter().filter(|flow| !flow.1.2).map(|(tuple, _)| (tuple.1, tuple.2)).collect();
+        let (over, stay): (Vec<_>, Vec<_>) = self.flows.iter().partition::<Vec<(Tuple, Life)>, _>(|flow| is_over(flow));
+        let untold = over.iter().filter(|flow| !flow.1.ended);
+        let mut expected: Vec<_> = untold.map(|(tuple, _)| (tuple.1, tuple.2)).collect();
         told.sort_unstable();
         expected.sort_unstable();
         assert_eq!(told, expected);
@@ -225,9 +264,10 @@ impl Model {
         let known = self.flow(&tuple);
         let input = &self.world.input;
         let lease_of = |tunnel: TunnelId| input.tunnels[tunnel.index()].lease;
-        let live = known.filter(|(tunnel, lease, ended)| lease_of(*tunnel) == *lease && !(*ended && may_reopen));
-        let picked = picked(input, attachment, packet);
-        let expected = live.map(|flow| flow.0).or_else(|| picked.ok());
+        let live =
+            known.filter(|life| lease_of(life.tunnel) == life.lease && !life.withdrawn && !(life.ended && may_reopen));
+        let picked = picked(input, &tuple).0;
+        let expected = live.map(|life| life.tunnel).or_else(|| picked.ok());
         match outcome {
             Outbound::Forward { tunnel, .. } => {
                 let view = input.tunnels[tunnel.index()];
@@ -237,8 +277,8 @@ impl Model {
                 assert!(live.is_some() || opens);
                 assert!(is_right(&sent));
                 assert_eq!(self.drops(), drops);
-                let ended = live.is_some_and(|flow| flow.2);
-                self.set_flow(tuple, Some((tunnel, view.lease, ended)));
+                let ended = live.is_some_and(|life| life.ended);
+                self.set_flow(tuple, Some(Life { tunnel, lease: view.lease, ended, withdrawn: false }));
                 if packet[9] == TCP && packet[33] == SYN {
                     self.unacknowledged.insert(tuple);
                 }
@@ -253,14 +293,16 @@ impl Model {
             Outbound::Refuse { tunnel, refusal } => {
                 assert_eq!((sent.as_slice(), self.drops()), (packet, drops + 1));
                 let reason = refusal.reason();
-                let whose = if reason == DropReason::LeaseEnded { known.map(|flow| flow.0) } else { expected };
+                let over = matches!(reason, DropReason::LeaseEnded | DropReason::Withdrawn);
+                let whose = if over { known.map(|life| life.tunnel) } else { expected };
                 assert_eq!(tunnel, whose, "{reason:?}");
-                let picked = picked.err().filter(|_| live.is_none() && reason != DropReason::LeaseEnded);
+                let picked = picked.err().filter(|_| live.is_none() && !over);
                 assert!(picked.is_none_or(|picked| reasons(picked).contains(&reason)), "{picked:?} {reason:?}");
-                match (reason, known) {
-                    (DropReason::LeaseEnded, Some(_)) => self.set_flow(tuple, None),
-                    (DropReason::TunnelDown, Some((tunnel, lease, _))) if packet[9] == TCP && live.is_some() => {
-                        self.set_flow(tuple, Some((tunnel, lease, true)));
+                assert!(!over || live.is_none());
+                match live {
+                    _ if over => self.set_flow(tuple, None),
+                    Some(life) if packet[9] == TCP && reason == DropReason::TunnelDown => {
+                        self.set_flow(tuple, Some(Life { ended: true, ..life }));
                     }
                     _ => {}
                 }
@@ -282,8 +324,8 @@ impl Model {
         let remote = (destination(&sent), if sent[9] == ICMP { 0 } else { destination_port(&sent) });
         let mapping = self.mappings.get(&(through, view.lease, sent[9], remote, source_port(&sent)));
         let asked = mapping.copied().filter(|tuple| {
-            let live = self.flow(tuple).is_some_and(|flow| (flow.0, flow.1) == (through, view.lease));
-            live && view.inner_v4 == Some(source(&sent))
+            let life = self.flow(tuple).filter(|life| (life.tunnel, life.lease) == (through, view.lease));
+            life.is_some_and(|life| !life.withdrawn) && view.inner_v4 == Some(source(&sent))
         });
         match self.world.inbound(through, &mut answer) {
             Inbound::Forward { attachment } => {
@@ -304,11 +346,11 @@ impl Model {
         }
     }
 
-    fn flow(&self, tuple: &Tuple) -> Option<(TunnelId, LeaseId, bool)> {
+    fn flow(&self, tuple: &Tuple) -> Option<Life> {
         self.flows.iter().find(|flow| flow.0 == *tuple).map(|flow| flow.1)
     }
 
-    fn set_flow(&mut self, tuple: Tuple, flow: Option<(TunnelId, LeaseId, bool)>) {
+    fn set_flow(&mut self, tuple: Tuple, flow: Option<Life>) {
         self.flows.retain(|old| old.0 != tuple);
         self.flows.extend(flow.map(|flow| (tuple, flow)));
     }
@@ -323,42 +365,43 @@ fn tuple(packet: &[u8], attachment: Attachment) -> Tuple {
     (packet[9], (source(packet), source_port(packet)), (destination(packet), remote), attachment)
 }
 
-/// The order of the design, read aloud.
-fn picked(input: &PolicyInput, attachment: Attachment, packet: &[u8]) -> Result<TunnelId, &'static str> {
-    let (from, to) = (IpAddr::from(source(packet)), IpAddr::from(destination(packet)));
+/// The order of the design, read aloud; and whether a rule decided.
+fn picked(input: &PolicyInput, flow: &Tuple) -> (Result<TunnelId, &'static str>, bool) {
+    let &(protocol, from, to, attachment) = flow;
+    let (source, destination) = (IpAddr::from(from.0), IpAddr::from(to.0));
     for rule in &input.rules {
-        let port = packet[9] != ICMP
-            && rule.port.iter().any(|port| (port.first..=port.last).contains(&destination_port(packet)));
-        let matches = (rule.to.is_empty() || rule.to.iter().any(|net| net.contains(&to)))
-            && (rule.from.is_empty() || rule.from.iter().any(|net| net.contains(&from)))
-            && (rule.proto.is_empty() || rule.proto.contains(&packet[9]))
+        let port = protocol != ICMP && rule.port.iter().any(|port| (port.first..=port.last).contains(&to.1));
+        let matches = (rule.to.is_empty() || rule.to.iter().any(|net| net.contains(&destination)))
+            && (rule.from.is_empty() || rule.from.iter().any(|net| net.contains(&source)))
+            && (rule.proto.is_empty() || rule.proto.contains(&protocol))
             && (rule.port.is_empty() || port);
         if matches {
             return match (rule.via, attachment) {
-                (Target::Block, _) => Err("block"),
-                (_, Attachment::Only(tunnel)) => Ok(tunnel),
-                (Target::Tunnel(tunnel), _) => Ok(tunnel),
-                (Target::Direct, _) => Err("direct"),
+                (Target::Block, _) => (Err("block"), true),
+                (_, Attachment::Only(tunnel)) => (Ok(tunnel), false),
+                (Target::Tunnel(tunnel), _) => (Ok(tunnel), true),
+                (Target::Direct, _) => (Err("direct"), true),
             };
         }
     }
     if let Some(tunnel) = attachment.tunnel() {
-        return Ok(tunnel);
+        return (Ok(tunnel), false);
     }
-    if let Some(tunnel) = input.sources.get(&from) {
-        return Ok(*tunnel);
+    if let Some(tunnel) = input.sources.get(&source) {
+        return (Ok(*tunnel), false);
     }
     let mut best: Option<Claim> = None;
-    for claim in input.claims.iter().filter(|claim| claim.prefix.contains(&to)) {
+    for claim in input.claims.iter().filter(|claim| claim.prefix.contains(&destination)) {
         let longer = best.is_none_or(|best| claim.prefix.prefix_len() > best.prefix.prefix_len());
         best = if longer { Some(*claim) } else { best };
     }
-    match (best, input.defaults.v4) {
+    let picked = match (best, input.defaults.v4) {
         (Some(claim), _) => Ok(claim.tunnel),
         (None, DefaultChoice::Tunnel(tunnel)) => Ok(tunnel),
         (None, DefaultChoice::Undecided) => Err("undecided"),
         (None, DefaultChoice::NotOffered) => Err("nobody"),
-    }
+    };
+    (picked, false)
 }
 
 /// Reasons that fit when no tunnel was picked.

@@ -15,4 +15,5 @@ mod packets; // building packets and judging checksums, independently
 mod refusals; // answers as the host reads them
 mod six; // the same packets over IPv6
 mod translation; // there and back
+mod withdrawn; // what the user takes back
 mod world; // a router with tunnels

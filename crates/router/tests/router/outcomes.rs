@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mrvpn_router::{
-    Accept, Attachment, DefaultChoice, DropReason, Inbound, LeaseId, Offload, Outbound, PortRange, Refusal, Rule,
-    Target, TunnelId, TunnelState, TunnelView, limits,
+    Accept, Attachment, Claim, ClaimOrigin, DefaultChoice, DropReason, Inbound, LeaseId, Offload, Outbound, PortRange,
+    Refusal, Rule, Target, TunnelId, TunnelState, TunnelView, limits,
 };
 
 use crate::packets::*;
@@ -12,6 +12,10 @@ use crate::world::*;
 
 fn rule(to: &str, via: Target) -> Rule {
     Rule { name: None, to: vec![to.parse().unwrap()], from: vec![], proto: vec![], port: vec![], via }
+}
+
+fn claim(tunnel: TunnelId, prefix: &str) -> Claim {
+    Claim { tunnel, prefix: prefix.parse().unwrap(), origin: ClaimOrigin::Pushed }
 }
 
 fn established(world: &mut World, port: u16) {
@@ -114,7 +118,7 @@ fn an_undecided_default_holds_until_its_moment_and_then_refuses() {
 
 // proves: T-70, I-2
 #[test]
-fn a_flow_keeps_its_tunnel_while_that_is_held_or_down_and_when_rules_change() {
+fn a_flow_keeps_its_tunnel_while_that_is_held_or_down_and_when_claims_and_defaults_change() {
     World::both().into_iter().for_each(a_tunnel_that_comes_and_goes);
 }
 
@@ -123,7 +127,9 @@ fn a_tunnel_that_comes_and_goes(mut world: World) {
     let data = tcp(app(7000), web(), ACK, &[], b"data");
     let question = udp(app(7000), web(), b"question");
     world.send(FR, &question);
-    world.change(|input| input.rules.push(rule("203.0.113.0/24", Target::Tunnel(UK))));
+    world.change(|input| input.defaults.v4 = DefaultChoice::Tunnel(US));
+    world.send(FR, &question);
+    world.change(|input| input.claims.push(claim(UK, "203.0.113.0/24")));
     world.send(FR, &data);
     world.send(FR, &question);
     world.send(UK, &udp(app(7001), web(), b"new"));
@@ -448,7 +454,7 @@ fn a_connection_that_was_refused_ends_soon() {
 fn a_syn_on_an_ended_connection_opens_another_one() {
     let mut world = World::new();
     established(&mut world, 7000);
-    world.change(|input| input.rules.push(rule("203.0.113.0/24", Target::Tunnel(UK))));
+    world.change(|input| input.claims.push(claim(UK, "203.0.113.0/24")));
     let syn = tcp(app(7000), web(), SYN, &[], b"");
     world.send(FR, &syn);
     world.receive(FR, &tcp(web(), (inner(FR), 7000), RST, &[], b""));
