@@ -43,6 +43,10 @@ pub struct Parsed {
 /// [`ProfileError`] if anything in the file is refused; it carries the judgement of the whole file.
 pub fn parse(text: &[u8], files: &mut dyn Files) -> Result<Parsed, ProfileError> {
     let mut judgement = Judgement::default();
+    if let Some(fault) = syntax::fault_of_file(text) {
+        judgement.refuse(fault.line, &fault.what, &fault.why, fault.hint);
+        return Err(ProfileError::of(judgement));
+    }
     let mut draft = Draft::default();
     for statement in syntax::statements(text) {
         match statement {
@@ -51,6 +55,7 @@ pub fn parse(text: &[u8], files: &mut dyn Files) -> Result<Parsed, ProfileError>
         }
     }
     let profile = draft.finish(files, &mut judgement);
+    judgement.settle();
     match profile {
         Some(profile) if judgement.refused.is_empty() => Ok(Parsed { profile, judgement }),
         Some(_) | None => Err(ProfileError::of(judgement)),

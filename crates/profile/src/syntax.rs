@@ -84,14 +84,20 @@ pub(crate) struct BadLine {
     pub(crate) hint: &'static str,
 }
 
+/// What is wrong with a file as a whole, before any line is looked at.
+pub(crate) fn fault_of_file(text: &[u8]) -> Option<BadLine> {
+    let utf16 = text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff");
+    match text {
+        _ if text.len() > limits::CONFIG_FILE => {
+            Some(bad(0, b"", "the file is larger than 256 KiB", "a profile is rarely larger than 16 KiB"))
+        }
+        _ if utf16 => Some(bad(0, b"", "the file is UTF-16 text", "save it as UTF-8")),
+        _ => None,
+    }
+}
+
 /// All statements of a file in order; a line that is none is an `Err` in its place and the rest is still read.
 pub(crate) fn statements(text: &[u8]) -> Vec<Result<Statement, BadLine>> {
-    if text.len() > limits::CONFIG_FILE {
-        return vec![Err(bad(1, b"", "the file is larger than 256 KiB", "a profile is rarely larger than 16 KiB"))];
-    }
-    if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
-        return vec![Err(bad(1, b"", "the file is UTF-16 text", "save it as UTF-8"))];
-    }
     let mut lines = Lines::new(text);
     let mut found = Vec::new();
     while let Some((line, content)) = lines.next_line() {

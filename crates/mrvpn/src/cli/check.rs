@@ -76,8 +76,8 @@ fn unreachable_rules(rules: &[Rule]) -> Vec<Remark> {
     let remark = |found: config::Unreachable| {
         let (rule, first) = (rules.get(found.rule)?, rules.get(found.taken_by)?);
         let named = |rule: &Rule| rule.name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
-        let why =
-            format!("no flow reaches this rule: rule{} in line {} takes all that it names", named(first), first.line);
+        let first_named = format!("the rule{} in line {}", named(first), first.line);
+        let why = format!("no flow reaches this rule: {first_named} takes all that it names");
         let hint = format!("move it above line {}, or remove it", first.line);
         Some(Remark::new(Some(rule.line), &format!("rule{}", named(rule)), &why, &hint))
     };
@@ -127,11 +127,9 @@ fn judge_profile(file: &Path, wrapper: Wrapper) -> Verdict {
 
 fn judge_text(file: &Path, text: &Secret<Vec<u8>>, wrapper: Wrapper) -> Verdict {
     let mut named = ProfileFiles::beside(file);
-    let (judgement, accepted) = match ovpn::parse(text.expose(), &mut named) {
-        Ok(parsed) => (parsed.judgement, true),
-        Err(error) => (*error.judgement, false),
-    };
-    let mut verdict = Verdict { accepted, ..Verdict::of(file) }.with(judgement);
+    let judgement =
+        ovpn::parse(text.expose(), &mut named).map_or_else(|error| *error.judgement, |parsed| parsed.judgement);
+    let mut verdict = Verdict::of(file).with(judgement);
     if wrapper == Wrapper::Bypassed {
         verdict.warnings.retain(|warning| warning.why != ovpn::ON_THIS_MACHINE);
     }
@@ -277,7 +275,7 @@ mod tests {
         assert!(verdict.accepted);
         let text = verdict.text();
         assert!(
-            text.contains("mrvpn.toml:7: warning: `rule`: no flow reaches this rule: rule `all` in line 4"),
+            text.contains("mrvpn.toml:7: warning: `rule`: no flow reaches this rule: the rule `all` in line 4"),
             "{text}"
         );
     }

@@ -62,7 +62,9 @@ impl Ciphers {
         self.list = Some(List { ciphers, line });
         match left_out.as_slice() {
             [] => Fate::Used,
-            names => Fate::UsedBut(escape(format!("not in this version, left out: {}", names.join(", ")).as_bytes())),
+            names => {
+                Fate::UsedInPart(escape(format!("not in this version, left out: {}", names.join(", ")).as_bytes()))
+            }
         }
     }
 
@@ -122,8 +124,8 @@ fn single(name: &str, slot: &mut Option<Cipher>) -> Fate {
             *slot = None;
             let shown = escape(name.as_bytes());
             Fate::Ignored(format!(
-                "{shown} is not in this version; data is sealed with AES-GCM or CHACHA20-POLY1305, to one of which servers \
-                 of OpenVPN 2.4 and newer agree"
+                "{shown} is not in this version; servers of OpenVPN 2.4 and newer agree to AES-GCM or CHACHA20-POLY1305 in \
+                 its place"
             ))
         }
     }

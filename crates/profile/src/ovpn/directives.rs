@@ -78,10 +78,8 @@ const IGNORED: &[(&str, Names)] = &[
         "mrvpn writes only where its own settings say",
         &["writepid", "tmp-dir", "replay-persist", "ifconfig-pool-persist"],
     ),
-    (
-        "the paths of a profile are relative to the profile, and mrvpn keeps its own directory and rights",
-        &["cd", "chroot", "user", "group", "setcon"],
-    ),
+    ("paths in a profile are relative to the profile itself", &["cd"]),
+    ("mrvpn keeps the rights and the root directory that it was started with", &["chroot", "user", "group", "setcon"]),
     ("whether mrvpn runs in the background is said on its command line", &["daemon", "inetd"]),
     (
         "how much is logged is mrvpn's own setting",
@@ -240,11 +238,8 @@ const REFUSED: &[(&str, &str, Names)] = &[
         "ask the operator for a TLS server",
         &["secret"],
     ),
-    (
-        "a packet could be sent twice or read by others",
-        "remove the line here and at the server",
-        &["no-replay", "no-iv"],
-    ),
+    ("packets that an attacker sends again would be let in", "remove the line here and at the server", &["no-replay"]),
+    ("data could be read by others", "remove the line here and at the server", &["no-iv"]),
     (
         "this check of the server's certificate is not in this version, and leaving it out would be unsafe",
         "use `remote-cert-tls server`, `verify-x509-name` or `peer-fingerprint` in its place",

@@ -1,5 +1,6 @@
 //! What became of each line of a file. Lists only; who decides is `draft.rs` and its parts.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::directives;
@@ -65,6 +66,12 @@ impl Judgement {
         self.ignore(line, directive, why);
     }
 
+    /// What was entered as used and refused later is refused alone: a file that cannot be read, for one.
+    pub(super) fn settle(&mut self) {
+        let refused: BTreeSet<_> = self.refused.iter().map(|noted| (noted.line, noted.directive.as_str())).collect();
+        self.used.retain(|noted| !refused.contains(&(noted.line, noted.directive.as_str())));
+    }
+
     /// Whether `directive` is refused already, so that what follows from it need not be said too.
     pub(super) fn has_refused(&self, directive: &str) -> bool {
         self.refused.iter().any(|noted| noted.directive == directive)
@@ -78,6 +85,10 @@ impl Judgement {
                 self.warn(line, directive, &why, "");
                 self.used.push(noted(line, directive, &why, ""));
             }
+            Fate::UsedInPart(why) => {
+                self.ignore(line, directive, &why);
+                self.used.push(noted(line, directive, &why, ""));
+            }
             Fate::Ignored(why) => self.ignore(line, directive, &why),
             Fate::Refused { why, hint } | Fate::Wrong { why, hint } => self.refuse(line, directive, &why, &hint),
             Fate::Unknown => self.unknown(line, directive),
@@ -86,6 +97,10 @@ impl Judgement {
 
     /// The first few have the directive that was probably meant; with more of them this is no profile at all.
     fn unknown(&mut self, line: u32, directive: &str) {
+        if CONFLICT_MARKS.contains(&directive) {
+            let hint = "keep one of the two versions between the marks, and remove the marks";
+            return self.refuse(line, directive, "this is the mark of a merge conflict", hint);
+        }
         let meant = if self.refused.len() < GUESSES { directives::meant(directive) } else { None };
         let guess = meant.map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
         self.refuse(line, directive, "unknown directive", &format!("{guess}{UNKNOWN_HINT}"));
@@ -102,6 +117,8 @@ pub(super) enum Fate {
     Used,
     /// Used, with something that the user should know.
     UsedBut(String),
+    /// Used, but for a part that is ignored for this reason.
+    UsedInPart(String),
     Ignored(String),
     Refused {
         why: String,
@@ -134,7 +151,7 @@ impl Fate {
         match self {
             Self::Unknown => Self::ignored("unknown, and the file says that it may be left out"),
             Self::Wrong { why, .. } => Self::Ignored(format!("{why}; the file says that it may be left out")),
-            Self::Used | Self::UsedBut(_) | Self::Ignored(_) | Self::Refused { .. } => self,
+            Self::Used | Self::UsedBut(_) | Self::UsedInPart(_) | Self::Ignored(_) | Self::Refused { .. } => self,
         }
     }
 }
@@ -176,6 +193,9 @@ impl fmt::Debug for ProfileError {
 }
 
 const UNKNOWN_HINT: &str = "correct it, remove it, or write `ignore-unknown-option` with its name in a line above";
+
+/// What version control leaves in a file that two have changed.
+const CONFLICT_MARKS: [&str; 4] = ["<<<<<<<", "|||||||", "=======", ">>>>>>>"];
 
 /// 16: each guess compares with all that is known.
 const GUESSES: usize = 16;

@@ -90,11 +90,14 @@ impl Pull {
             Meaning::TunMtu(mtu) => self.options.tun_mtu = Some(mtu),
             Meaning::ExitNotify(times) => self.options.explicit_exit_notify = Some(times),
             Meaning::Compression => {
-                let hint = "remove the line if the server has no compression, else ask its operator to remove it there";
+                let hint = "try without the line; if the tunnel is up then and carries nothing, the server still frames its \
+                            packets for compression, and its operator must end that";
                 return Fate::refused("compression and its framing are not in this version", hint);
             }
             Meaning::NotUsed(why) => return Fate::ignored(why),
-            Meaning::Nothing => return Fate::ignored("nothing follows from it here"),
+            Meaning::Nothing => {
+                return Fate::ignored("it adds no route, and mrvpn keeps the server reachable by itself");
+            }
             Meaning::PeerId(_)
             | Meaning::Cipher(_)
             | Meaning::ProtocolFlags(_)
@@ -120,7 +123,10 @@ impl Pull {
         };
         self.options.routes.push(Route { net: route.net, via });
         match (route.masked, via) {
-            (true, _) => Fate::UsedBut(format!("host bits are set: taken as {}", route.net)),
+            (true, RouteVia::Tunnel) => Fate::UsedBut(format!("host bits are set: taken as {}", route.net)),
+            (true, RouteVia::Direct) => {
+                Fate::UsedBut(format!("host bits are set: {} goes past the tunnel, in clear", route.net))
+            }
             (false, RouteVia::Direct) => Fate::UsedBut(format!("{} goes past the tunnel, in clear", route.net)),
             (false, RouteVia::Tunnel) => Fate::Used,
         }

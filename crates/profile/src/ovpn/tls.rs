@@ -205,7 +205,9 @@ fn check_versions(options: &TlsOptions, judgement: &mut Judgement) {
 
 /// Something must say whom to trust, and it should say that only a server is.
 fn check_trust(options: &TlsOptions, has_ca: bool, judgement: &mut Judgement) {
-    if !has_ca && options.peer_fingerprints.is_empty() && !judgement.has_refused("peer-fingerprint") {
+    let said = |names: &[&str]| names.iter().any(|name| judgement.has_refused(name));
+    let (source_refused, check_refused) = (said(&SOURCES_OF_TRUST), said(&CHECKS));
+    if !has_ca && options.peer_fingerprints.is_empty() && !source_refused {
         let hint = "add the provider's `ca`, or the server's `peer-fingerprint`";
         judgement.refuse(0, "ca", "nothing says which servers to trust: the profile has no `ca`", hint);
     }
@@ -214,10 +216,24 @@ fn check_trust(options: &TlsOptions, has_ca: bool, judgement: &mut Judgement) {
         || options.verify_x509_name.is_some()
         || options.remote_cert_eku.is_some()
         || !options.peer_fingerprints.is_empty();
-    if !asks {
+    if !asks && !check_refused {
         judgement.warn(0, "", ANY_CERTIFICATE, "add `remote-cert-tls server`");
     }
 }
+
+/// Where whom to trust comes from: one that is refused says enough.
+const SOURCES_OF_TRUST: [&str; 5] = ["ca", "<ca>", "capath", "pkcs12", "peer-fingerprint"];
+
+/// What a profile asks of the server's certificate: the same.
+const CHECKS: [&str; 7] = [
+    "remote-cert-tls",
+    "ns-cert-type",
+    "verify-x509-name",
+    "remote-cert-eku",
+    "peer-fingerprint",
+    "verify-hash",
+    "tls-remote",
+];
 
 fn set(flag: &mut bool) -> Fate {
     *flag = true;

@@ -44,9 +44,10 @@ impl Verdict {
         self
     }
 
-    /// What became of each line of a profile.
+    /// What became of each line of a profile, which is accepted where none is refused.
     pub(super) fn with(mut self, judgement: Judgement) -> Self {
         let lines = judgement.used.len();
+        self.accepted = judgement.refused.is_empty();
         self.holds = format!("{} used", counted(lines, "line"));
         self.used = judgement.used.into_iter().map(|noted| noted.directive).collect();
         self.used.sort();
