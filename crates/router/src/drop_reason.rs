@@ -81,6 +81,8 @@ drop_reasons! {
     Stranger = "stranger",
     /// The key's packet ids are used up.
     KeyWorn = "key-worn",
+    /// A tunnel's own outer packet, which came into the interface: it would go round for ever.
+    Loop = "loop",
 }
 
 #[cfg(test)]

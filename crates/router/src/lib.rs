@@ -10,6 +10,7 @@ mod claim_index; // which claim holds an address
 pub mod drop_reason; // why a packet was not forwarded
 pub mod drops; // counters of these
 mod ending; // flows that end before their time
+pub mod explain; // why there and not elsewhere
 mod flow; // what was decided for a five-tuple
 mod flow_table; // where flows are kept, and for how long
 pub mod fragment; // cutting a packet to a tunnel's size
@@ -19,6 +20,7 @@ mod icmp_error; // errors that quote a flow
 pub mod id; // tunnels and leases by number
 pub mod inbound; // from a tunnel to the host
 pub mod limits; // the numbers that bound all this
+pub mod live; // flows that exist
 mod nat; // how a packet is translated
 pub mod offload; // what the kernel has left undone in a packet
 pub mod outbound; // from the host to a tunnel
@@ -39,8 +41,10 @@ pub use accept::Accept;
 pub use claim::{Claim, ClaimOrigin};
 pub use drop_reason::DropReason;
 pub use drops::Drops;
+pub use explain::{Explanation, Rejected, WhyNot, explain, source_sent};
 pub use id::{LeaseId, TunnelId};
 pub use inbound::Inbound;
+pub use live::{FlowFilter, LiveFlow};
 pub use offload::{Checksum, Offload, SegmentKind, Segmentation};
 pub use outbound::Outbound;
 pub use pick::{By, FlowTuple, Pick, Via, pick};
@@ -49,4 +53,4 @@ pub use policy::{
 };
 pub use refuse::Refusal;
 pub use router::Router;
-pub use rule::{PortRange, Rule, Target};
+pub use rule::{Field, PortRange, Rule, Target};

@@ -76,6 +76,12 @@ pub const REFUSAL_BURST: u32 = 5;
 /// Places of the table that paces refusals; flows that share a place share its ten a second.
 pub const REFUSAL_PLACES: usize = 4_096;
 
+/// Rules that an explanation names at most, of those that did not decide ...
+pub const EXPLAINED_RULES: usize = 8;
+
+/// ... and claims. With attachment, source, default and fallback it has 16 entries at most.
+pub const EXPLAINED_CLAIMS: usize = 4;
+
 /// 576 bytes: the smallest IPv4 path MTU that an ICMP error may announce (T-46).
 pub const LEAST_MTU_V4: u16 = 576;
 

@@ -1,6 +1,6 @@
 //! Which tunnel a packet takes: the one place where that is decided. It knows neither the state of a tunnel nor a flow
 //! table; a flow keeps what was decided for its first packet, and what becomes of it while its tunnel is down is
-//! `router.rs`'s. The order is: rule, source, claim, default, fallback.
+//! `admit.rs`'s. The order is: rule, source, claim, default, fallback. Why not another is told in `explain.rs`.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::packet::protocol;
-use crate::{Attachment, DefaultChoice, Fallback, Policy, Rule, Target, TunnelId};
+use crate::{Attachment, DefaultChoice, Fallback, Field, Policy, Rule, Target, TunnelId};
 
 /// What is looked at of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,13 +99,21 @@ impl Rule {
     /// Whether all fields of this rule match `flow`.
     #[must_use]
     pub fn matches(&self, flow: &FlowTuple) -> bool {
-        any_or_empty(&self.to, |net| net.contains(&flow.destination))
-            && any_or_empty(&self.from, |net| net.contains(&flow.source))
-            && any_or_empty(&self.proto, |proto| *proto == flow.protocol)
-            && any_or_empty(&self.port, |range| {
+        Field::ALL.iter().all(|field| self.matches_in(*field, flow))
+    }
+
+    /// Whether one field of this rule matches `flow`.
+    #[must_use]
+    pub fn matches_in(&self, field: Field, flow: &FlowTuple) -> bool {
+        match field {
+            Field::To => any_or_empty(&self.to, |net| net.contains(&flow.destination)),
+            Field::From => any_or_empty(&self.from, |net| net.contains(&flow.source)),
+            Field::Proto => any_or_empty(&self.proto, |proto| *proto == flow.protocol),
+            Field::Port => any_or_empty(&self.port, |range| {
                 let port = flow.destination_port.filter(|_| has_ports(flow.protocol));
                 port.is_some_and(|port| (range.first..=range.last).contains(&port))
-            })
+            }),
+        }
     }
 }
 

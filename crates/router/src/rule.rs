@@ -23,6 +23,24 @@ pub struct Rule {
     pub via: Target,
 }
 
+/// A field of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Field {
+    /// `to`.
+    To,
+    /// `from`.
+    From,
+    /// `proto`.
+    Proto,
+    /// `port`.
+    Port,
+}
+
+impl Field {
+    /// All fields.
+    pub const ALL: [Self; 4] = [Self::To, Self::From, Self::Proto, Self::Port];
+}
+
 /// Ports `first..=last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortRange {

@@ -10,8 +10,10 @@ mod icmp_errors; // errors that quote a flow
 mod ipv6; // what IPv6 has of its own
 mod isolation; // random policies and packets against a model
 mod leases; // what ends with a lease
+mod live; // which flows exist
 mod outcomes; // each reason, once
 mod packets; // building packets and judging checksums, independently
+mod picking; // pick and its explanation against a reference
 mod refusals; // answers as the host reads them
 mod six; // the same packets over IPv6
 mod translation; // there and back
