@@ -52,9 +52,9 @@ impl Verdict {
         self.used = judgement.used.into_iter().map(|noted| noted.directive).collect();
         self.used.sort();
         self.used.dedup();
-        self.ignored = judgement.ignored.into_iter().map(Remark::from).collect();
-        self.refused = judgement.refused.into_iter().map(Remark::from).collect();
-        self.warnings = judgement.warnings.into_iter().map(Remark::from).collect();
+        self.ignored = in_order(judgement.ignored);
+        self.refused = in_order(judgement.refused);
+        self.warnings = in_order(judgement.warnings);
         self
     }
 
@@ -89,7 +89,7 @@ impl Verdict {
         let warnings = self.warnings.iter().map(|remark| ("warning", remark));
         let errors = self.refused.iter().take(MOST_ERRORS).map(|remark| ("error", remark));
         let mut remarks: Vec<_> = errors.chain(warnings).chain(ignored).collect();
-        remarks.sort_by_key(|(_, remark)| remark.line.wrapping_sub(1));
+        remarks.sort_by_key(|(_, remark)| remark.place());
         let mut lines: Vec<String> = remarks.iter().flat_map(|(kind, remark)| remark.lines(&self.file, kind)).collect();
         let more = self.refused.len().saturating_sub(MOST_ERRORS);
         if more > 0 {
@@ -140,6 +140,11 @@ impl Remark {
         Self::new(line, "", &escape(why.as_bytes()), "")
     }
 
+    /// Where it stands among others: the file as a whole after all lines.
+    const fn place(&self) -> u32 {
+        self.line.wrapping_sub(1)
+    }
+
     fn lines(&self, file: &str, kind: &str) -> Vec<String> {
         let place = if self.line == 0 { file.to_owned() } else { format!("{file}:{}", self.line) };
         let quoted = self
@@ -159,6 +164,13 @@ impl From<Noted> for Remark {
     fn from(noted: Noted) -> Self {
         Self { line: noted.line, directive: noted.directive, why: noted.why, hint: noted.hint }
     }
+}
+
+/// As the lines stand in the file; what is about the file as a whole is last.
+fn in_order(noted: Vec<Noted>) -> Vec<Remark> {
+    let mut remarks: Vec<Remark> = noted.into_iter().map(Remark::from).collect();
+    remarks.sort_by_key(Remark::place);
+    remarks
 }
 
 /// A warning is a line of text in the JSON, as in `status`.
