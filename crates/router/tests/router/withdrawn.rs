@@ -146,3 +146,31 @@ fn an_accept_that_goes_ends_the_flows_that_it_let_in_and_rules_do_not() {
     world.unwanted(FR, &tcp(peer, (inner(FR), 8000), ACK, &[], b"data"), DropReason::NoFlow);
     world.receive(FR, &tcp(peer, (inner(FR), 8001), ACK, &[], b"data"));
 }
+
+#[test]
+fn an_accept_that_comes_again_lets_the_far_side_open_anew() {
+    let mut world = World::new();
+    let entry = |protocol| Accept { tunnel: FR, protocol, ports: PortRange { first: 8000, last: 8000 } };
+    let (peer, ours) = (end("203.0.113.9:40000"), (inner(FR), 8000));
+    world.change(|input| input.accept = vec![entry(TCP), entry(UDP)]);
+    world.receive(FR, &tcp(peer, ours, SYN, &[], b""));
+    world.receive(FR, &udp(peer, ours, b"question"));
+    world.change(|input| input.accept.clear());
+    world.unwanted(FR, &udp(peer, ours, b"question"), DropReason::Unasked);
+    world.change(|input| input.accept = vec![entry(TCP), entry(UDP)]);
+    world.receive(FR, &tcp(peer, ours, SYN, &[], b""));
+    world.receive(FR, &udp(peer, ours, b"question"));
+    world.send(FR, &udp(ours, peer, b"answer"));
+    assert!(told(&mut world).is_empty(), "the connection that had ended is another one now");
+    world.send(FR, &tcp(ours, peer, SYN | ACK, &[], b""));
+}
+
+#[test]
+fn no_error_about_a_flow_that_was_taken_back_arrives() {
+    let mut world = World::new();
+    let sent = world.send(FR, &udp(app(1), web(), b"question"));
+    let error = icmp_error(v4("203.0.113.1"), inner(FR), [3, 1], 0, &sent);
+    world.receive(FR, &error);
+    world.change(|input| input.rules.push(rule("203.0.113.0/24", Target::Block)));
+    world.unwanted(FR, &error, DropReason::NoFlow);
+}
