@@ -123,7 +123,7 @@ impl Fleet {
         let count = u16::try_from(config.tunnels.len()).ok().filter(|count| *count <= 1000);
         let count = count.ok_or(FleetError::TooMany(config.tunnels.len()))?;
         let taken: Vec<_> = facts.on_link.iter().map(|link| link.net).chain(facts.routed.iter().copied()).collect();
-        let book = AddressBook::new(Pools::choose(config.alias_pool, &taken)?, count);
+        let book = AddressBook::new(Pools::choose(config.alias_pool, config.scope.slot, &taken, &[], None)?, count);
         let named = config.tunnels.iter().cloned().zip(connectors).zip(0..count);
         let tunnels = named
             .map(|((tunnel, connector), place)| {
@@ -503,6 +503,7 @@ impl Fleet {
             lan_allowed: self.config.lan_allowed,
             inbound: &[],
             bypass: &[],
+            outside: &[],
         })
     }
 }

@@ -3,24 +3,28 @@
 //! host: [`mod@crate::plan`] turns it into addresses and routes. IPv6 addresses of ours stand on the interface from the first
 //! tunnel that is assigned one: until then they would lead programs to try what no tunnel carries.
 
-use std::collections::BTreeMap;
+mod shown; // what stands under `conflicts`
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mrvpn_profile::Assignment;
 use mrvpn_router::{LeaseId, OwnAddresses, TunnelId};
 
-use crate::conflict::{Conflict, ConflictKind, Resolution};
+use crate::conflict::Conflict;
 use crate::host::HostFacts;
 use crate::limits::MAX_TUNNELS;
 use crate::pools::Pools;
-use crate::ranges::overlap;
 
 /// Every tunnel's addresses.
 #[derive(Clone, Debug)]
 pub struct AddressBook {
     pools: Pools,
-    tunnels: u16,
+    /// In the order of the file.
+    order: Vec<TunnelId>,
+    /// Numbers of bind addresses.
+    binds: BTreeMap<TunnelId, u16>,
     holdings: BTreeMap<TunnelId, Holding>,
     /// Some tunnel had IPv6; it stays so, since the anchor never leaves.
     has_v6: bool,
@@ -67,31 +71,64 @@ enum Clash {
 }
 
 impl AddressBook {
-    /// A book for the tunnels at places `0..tunnels`, none of which has an address yet. At most [`MAX_TUNNELS`].
+    /// A book for the tunnels 0 to `tunnels`, without that, with bind addresses of the same numbers, none of which has an
+    /// address yet: [`AddressBook::set_tunnels`] in short.
     #[must_use]
     pub fn new(pools: Pools, tunnels: u16) -> Self {
         let mut book = Self {
             pools,
-            tunnels: tunnels.min(MAX_TUNNELS),
+            order: Vec::new(),
+            binds: BTreeMap::new(),
             holdings: BTreeMap::new(),
             has_v6: false,
             next_lease: 1,
             conflicts: Vec::new(),
         };
-        book.conflicts = book.find_conflicts();
+        let named: Vec<_> = (0..tunnels).map(|number| (TunnelId::new(number), number)).collect();
+        book.set_tunnels(&named);
         book
     }
 
-    /// Takes in what a server assigned. The same inner addresses keep the lease; anything new starts a new one, and the
-    /// decision under which address the tunnel is presented stays for the lease. A tunnel beyond the book's number gets
-    /// [`LeaseId::NONE`].
-    pub fn assign(&mut self, tunnel: TunnelId, assignment: &Assignment, facts: &HostFacts) -> LeaseId {
-        if tunnel.number() >= self.tunnels {
-            return LeaseId::NONE;
+    /// The tunnels that there are from now on, in the order of the file, each with the number of its bind address, which
+    /// is the engine's to remember. What tunnels have that are not named any more is released; others keep what they
+    /// have, wherever they stand now. A second mention of a tunnel or of a number is left out, and so is a number that
+    /// is [`MAX_TUNNELS`] or more.
+    pub fn set_tunnels(&mut self, tunnels: &[(TunnelId, u16)]) {
+        self.order.clear();
+        self.binds.clear();
+        let mut numbers = BTreeSet::new();
+        for (tunnel, number) in tunnels.iter().filter(|(_, number)| *number < MAX_TUNNELS) {
+            if !self.binds.contains_key(tunnel) && numbers.insert(*number) {
+                self.order.push(*tunnel);
+                self.binds.insert(*tunnel, *number);
+            }
         }
+        self.holdings.retain(|tunnel, _| self.binds.contains_key(tunnel));
+        self.follow_binds();
+        self.conflicts = self.find_conflicts();
+    }
+
+    /// Takes all addresses of ours from other pools. It is for a push that touches the pool before any tunnel was up:
+    /// nothing hangs on the old addresses yet but programs that know a bind address by heart. `false`, and nothing
+    /// changes, once a tunnel has an address: then the pool is kept for the run, and the claim that touches it is a
+    /// conflict.
+    pub fn move_pool(&mut self, pools: Pools) -> bool {
+        if !self.holdings.is_empty() {
+            return false;
+        }
+        self.pools = pools;
+        self.conflicts = self.find_conflicts();
+        true
+    }
+
+    /// Takes in what a server assigned. The same inner addresses keep the lease; anything new starts a new one, and the
+    /// decision under which address the tunnel is presented stays for the lease (but see [`AddressBook::handle_facts`]).
+    /// A tunnel that the book does not name gets [`LeaseId::NONE`].
+    pub fn assign(&mut self, tunnel: TunnelId, assignment: &Assignment, facts: &HostFacts) -> LeaseId {
+        let Some(number) = self.binds.get(&tunnel).copied() else { return LeaseId::NONE };
         let mut holding = match self.holdings.get(&tunnel) {
             Some(held) if same_addresses(&held.entry, assignment) => *held,
-            Some(_) | None => self.new_holding(tunnel, assignment, facts),
+            Some(_) | None => self.new_holding(tunnel, number, assignment, facts),
         };
         holding.entry.assigned_v4 = assignment.ipv4.map(|v4| v4.address);
         holding.entry.assigned_v6 = assignment.ipv6.map(|v6| v6.address);
@@ -106,8 +143,23 @@ impl AddressBook {
     /// The tunnel has stopped or failed for good: its presented address leaves the interface. Its bind address stays, so
     /// that what is bound to it is refused and never leaves elsewhere.
     pub fn release(&mut self, tunnel: TunnelId) {
-        self.holdings.remove(&tunnel);
-        self.conflicts = self.find_conflicts();
+        if self.holdings.remove(&tunnel).is_some() {
+            self.conflicts = self.find_conflicts();
+        }
+    }
+
+    /// The host's own addresses or networks have changed. A tunnel whose presented address the host or a network it is on
+    /// has now is presented under its bind address from here on; it does not go back within the lease. The lease goes
+    /// on, since the inner address is the same. Whether anything changed.
+    pub fn handle_facts(&mut self, facts: &HostFacts) -> bool {
+        let mut changed = false;
+        for holding in self.holdings.values_mut() {
+            changed |= holding.yield_to_host(facts);
+        }
+        if changed {
+            self.conflicts = self.find_conflicts();
+        }
+        changed
     }
 
     /// What `tunnel` has, if it has an assignment.
@@ -116,16 +168,22 @@ impl AddressBook {
         self.holdings.get(&tunnel).map(|holding| &holding.entry)
     }
 
-    /// The bind address of a tunnel, with or without an assignment.
+    /// The bind address of a tunnel, with or without an assignment; `None` of a tunnel that the book does not name.
     #[must_use]
-    pub fn bind_v4(&self, tunnel: TunnelId) -> Ipv4Addr {
-        self.pools.bind_v4(tunnel)
+    pub fn bind_v4(&self, tunnel: TunnelId) -> Option<Ipv4Addr> {
+        self.binds.get(&tunnel).map(|number| self.pools.bind_v4(*number))
     }
 
     /// The IPv6 bind address of a tunnel, once any tunnel has had IPv6.
     #[must_use]
     pub fn bind_v6(&self, tunnel: TunnelId) -> Option<Ipv6Addr> {
-        self.has_v6.then(|| self.pools.bind_v6(tunnel))
+        self.binds.get(&tunnel).filter(|_| self.has_v6).map(|number| self.pools.bind_v6(*number))
+    }
+
+    /// The tunnels that the book names, in the order of the file.
+    #[must_use]
+    pub fn tunnels(&self) -> &[TunnelId] {
+        &self.order
     }
 
     /// What stands on the shared interface, in this order: the anchor, the presented addresses, the bind addresses of
@@ -134,13 +192,13 @@ impl AddressBook {
     pub fn interface_addresses(&self) -> Vec<IpNet> {
         let v4 = std::iter::once(IpAddr::V4(self.pools.anchor_v4()))
             .chain(self.presented_v4().map(|(address, _)| address.into()))
-            .chain(self.places().map(|tunnel| self.pools.bind_v4(tunnel).into()));
+            .chain(self.order.iter().filter_map(|tunnel| self.bind_v4(*tunnel)).map(IpAddr::V4));
         let v6 = self
             .has_v6
             .then(|| IpAddr::V6(self.pools.anchor_v6()))
             .into_iter()
             .chain(self.presented_v6().map(|(address, _)| address.into()))
-            .chain(self.places().filter_map(|tunnel| self.bind_v6(tunnel)).map(IpAddr::V6));
+            .chain(self.order.iter().filter_map(|tunnel| self.bind_v6(*tunnel)).map(IpAddr::V6));
         v4.chain(v6).map(IpNet::from).collect()
     }
 
@@ -156,8 +214,9 @@ impl AddressBook {
     pub fn sources(&self) -> BTreeMap<IpAddr, TunnelId> {
         let v4 = self.presented_v4().map(|(address, tunnel)| (IpAddr::V4(address), tunnel));
         let v6 = self.presented_v6().map(|(address, tunnel)| (IpAddr::V6(address), tunnel));
-        let binds = self.places().map(|tunnel| (IpAddr::V4(self.pools.bind_v4(tunnel)), tunnel));
-        let binds_v6 = self.places().filter_map(|tunnel| Some((IpAddr::V6(self.bind_v6(tunnel)?), tunnel)));
+        let tunnels = || self.order.iter().copied();
+        let binds = tunnels().filter_map(|tunnel| Some((IpAddr::V4(self.bind_v4(tunnel)?), tunnel)));
+        let binds_v6 = tunnels().filter_map(|tunnel| Some((IpAddr::V6(self.bind_v6(tunnel)?), tunnel)));
         v4.chain(v6).chain(binds).chain(binds_v6).collect()
     }
 
@@ -179,27 +238,36 @@ impl AddressBook {
         &self.pools
     }
 
+    /// Holdings in the order of the file.
+    fn in_order(&self) -> impl Iterator<Item = (TunnelId, &Holding)> {
+        self.order.iter().filter_map(|tunnel| Some((*tunnel, self.holdings.get(tunnel)?)))
+    }
+
     /// Presented addresses that are not bind addresses, in the order of the file.
     fn presented_v4(&self) -> impl Iterator<Item = (Ipv4Addr, TunnelId)> {
-        self.holdings.iter().filter_map(|(tunnel, holding)| {
+        self.in_order().filter_map(|(tunnel, holding)| {
             let address = holding.entry.presented_v4?;
-            (address != holding.entry.bind_v4).then_some((address, *tunnel))
+            (address != holding.entry.bind_v4).then_some((address, tunnel))
         })
     }
 
     fn presented_v6(&self) -> impl Iterator<Item = (Ipv6Addr, TunnelId)> {
-        self.holdings.iter().filter_map(|(tunnel, holding)| {
+        self.in_order().filter_map(|(tunnel, holding)| {
             let address = holding.entry.presented_v6?;
-            (address != holding.entry.bind_v6).then_some((address, *tunnel))
+            (address != holding.entry.bind_v6).then_some((address, tunnel))
         })
     }
 
-    fn places(&self) -> impl Iterator<Item = TunnelId> {
-        (0..self.tunnels).map(TunnelId::new)
+    /// A tunnel that is presented under its bind address follows it to another number.
+    fn follow_binds(&mut self) {
+        for (tunnel, holding) in &mut self.holdings {
+            let Some(number) = self.binds.get(tunnel) else { continue };
+            holding.rebind(self.pools.bind_v4(*number), self.pools.bind_v6(*number));
+        }
     }
 
-    fn new_holding(&mut self, tunnel: TunnelId, assignment: &Assignment, facts: &HostFacts) -> Holding {
-        let (bind_v4, bind_v6) = (self.pools.bind_v4(tunnel), self.pools.bind_v6(tunnel));
+    fn new_holding(&mut self, tunnel: TunnelId, number: u16, assignment: &Assignment, facts: &HostFacts) -> Holding {
+        let (bind_v4, bind_v6) = (self.pools.bind_v4(number), self.pools.bind_v6(number));
         let v4 = assignment.ipv4.map(|v4| v4.address.addr());
         let v6 = assignment.ipv6.map(|v6| v6.address.addr());
         let clash_v4 = v4.and_then(|address| self.clash(tunnel, address.into(), facts));
@@ -222,54 +290,17 @@ impl AddressBook {
         Holding { entry, clash_v4, clash_v6 }
     }
 
-    /// Whether somebody else has `address`: our own pool, another tunnel, this host or a network it is on.
+    /// Whether somebody else has `address`: the pools of this engine and of those beside it, another tunnel, this host or
+    /// a network it is on.
     fn clash(&self, tunnel: TunnelId, address: IpAddr, facts: &HostFacts) -> Option<Clash> {
-        if self.pools.contains(address) {
+        if self.pools.shared().iter().any(|pool| pool.contains(&address)) {
             return Some(Clash::Pool);
         }
         let holder = self.holdings.keys().find(|of| **of != tunnel && self.holds(**of, address));
         if let Some(holder) = holder {
             return Some(Clash::Tunnel(*holder));
         }
-        let local = facts.addresses.contains(&address) || facts.on_link.iter().any(|on| on.net.contains(&address));
-        local.then_some(Clash::Lan)
-    }
-
-    fn find_conflicts(&self) -> Vec<Conflict> {
-        let mut conflicts = self.pool_conflicts();
-        conflicts.extend(self.holdings.iter().flat_map(|(tunnel, holding)| self.address_conflicts(*tunnel, holding)));
-        conflicts.extend(self.subnet_conflicts());
-        conflicts
-    }
-
-    fn pool_conflicts(&self) -> Vec<Conflict> {
-        let [IpNet::V4(to), _] = self.pools.networks() else { return Vec::new() };
-        let moved = |skipped: &Ipv4Net| Conflict {
-            kind: ConflictKind::Pool,
-            tunnels: Vec::new(),
-            what: skipped.to_string(),
-            resolution: Resolution::PoolMoved { to },
-        };
-        self.pools.skipped().iter().map(moved).collect()
-    }
-
-    fn address_conflicts(&self, tunnel: TunnelId, holding: &Holding) -> impl Iterator<Item = Conflict> {
-        let entry = &holding.entry;
-        let v4 = entry.assigned_v4.map(|net| (IpAddr::V4(net.addr()), IpAddr::V4(entry.bind_v4), holding.clash_v4));
-        let v6 = entry.assigned_v6.map(|net| (IpAddr::V6(net.addr()), IpAddr::V6(entry.bind_v6), holding.clash_v6));
-        let families = [v4, v6].into_iter().flatten();
-        families.filter_map(move |(assigned, bind, clash)| Some(self.address_conflict(tunnel, assigned, bind, clash?)))
-    }
-
-    fn address_conflict(&self, tunnel: TunnelId, assigned: IpAddr, bind: IpAddr, clash: Clash) -> Conflict {
-        let (kind, tunnels) = match clash {
-            Clash::Tunnel(holder) if self.holds(holder, assigned) => (ConflictKind::Address, vec![holder, tunnel]),
-            Clash::Tunnel(_) => (ConflictKind::Address, vec![tunnel]),
-            Clash::Lan => (ConflictKind::Lan, vec![tunnel]),
-            Clash::Pool => (ConflictKind::Pool, vec![tunnel]),
-        };
-        let resolution = Resolution::PresentedAs { tunnel, address: bind };
-        Conflict { kind, tunnels, what: assigned.to_string(), resolution }
+        facts.has(address).then_some(Clash::Lan)
     }
 
     /// Whether `address` stands on the interface as the one that was assigned to `tunnel`.
@@ -279,38 +310,28 @@ impl AddressBook {
             IpAddr::V6(v6) => entry.presented_v6 == Some(v6),
         })
     }
+}
 
-    /// Assigned networks that share addresses, each pair once.
-    fn subnet_conflicts(&self) -> Vec<Conflict> {
-        let networks: Vec<(TunnelId, IpNet)> =
-            self.holdings.iter().flat_map(|(tunnel, holding)| networks(*tunnel, &holding.entry)).collect();
-        let mut found = Vec::new();
-        for (place, (first, one)) in networks.iter().enumerate() {
-            for (second, other) in networks.iter().skip(place + 1) {
-                if first != second && overlap(one, other) {
-                    found.push(subnet_conflict((*first, *one), (*second, *other)));
-                }
-            }
+impl Holding {
+    fn yield_to_host(&mut self, facts: &HostFacts) -> bool {
+        let entry = &mut self.entry;
+        let v4 = entry.presented_v4.filter(|address| *address != entry.bind_v4 && facts.has((*address).into()));
+        if v4.is_some() {
+            (entry.presented_v4, self.clash_v4) = (Some(entry.bind_v4), Some(Clash::Lan));
         }
-        found
+        let v6 = entry.presented_v6.filter(|address| *address != entry.bind_v6 && facts.has((*address).into()));
+        if v6.is_some() {
+            (entry.presented_v6, self.clash_v6) = (Some(entry.bind_v6), Some(Clash::Lan));
+        }
+        v4.is_some() || v6.is_some()
     }
-}
 
-/// The networks of an entry that hold more than its own address.
-fn networks(tunnel: TunnelId, entry: &Entry) -> Vec<(TunnelId, IpNet)> {
-    let v4 = entry.assigned_v4.map(|net| IpNet::V4(net.trunc()));
-    let v6 = entry.assigned_v6.map(|net| IpNet::V6(net.trunc()));
-    let wide = |net: &IpNet| net.prefix_len() < net.max_prefix_len();
-    v4.into_iter().chain(v6).filter(wide).map(|net| (tunnel, net)).collect()
-}
-
-fn subnet_conflict(first: (TunnelId, IpNet), second: (TunnelId, IpNet)) -> Conflict {
-    let (what, resolution) = match first.1.prefix_len().cmp(&second.1.prefix_len()) {
-        std::cmp::Ordering::Equal => (first.1, Resolution::FirstInFile { tunnel: first.0 }),
-        std::cmp::Ordering::Greater => (first.1, Resolution::LongerPrefix { tunnel: first.0 }),
-        std::cmp::Ordering::Less => (second.1, Resolution::LongerPrefix { tunnel: second.0 }),
-    };
-    Conflict { kind: ConflictKind::Subnet, tunnels: vec![first.0, second.0], what: what.to_string(), resolution }
+    fn rebind(&mut self, bind_v4: Ipv4Addr, bind_v6: Ipv6Addr) {
+        let entry = &mut self.entry;
+        entry.presented_v4 = entry.presented_v4.map(|shown| if shown == entry.bind_v4 { bind_v4 } else { shown });
+        entry.presented_v6 = entry.presented_v6.map(|shown| if shown == entry.bind_v6 { bind_v6 } else { shown });
+        (entry.bind_v4, entry.bind_v6) = (bind_v4, bind_v6);
+    }
 }
 
 fn same_addresses(entry: &Entry, assignment: &Assignment) -> bool {
@@ -322,6 +343,7 @@ fn same_addresses(entry: &Entry, assignment: &Assignment) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conflict::ConflictKind;
     use crate::host::OnLink;
     use crate::samples::assignment;
 
@@ -329,7 +351,7 @@ mod tests {
     const FR: TunnelId = TunnelId::new(1);
 
     fn book() -> AddressBook {
-        AddressBook::new(Pools::choose(None, &[]).unwrap(), 2)
+        AddressBook::new(Pools::choose(None, 0, &[], &[], None).unwrap(), 2)
     }
 
     fn nets(texts: &[&str]) -> Vec<IpNet> {
@@ -500,7 +522,7 @@ mod tests {
 
     #[test]
     fn a_book_holds_as_many_tunnels_as_the_limit_and_no_more() {
-        let pools = Pools::choose(None, &[]).unwrap();
+        let pools = Pools::choose(None, 0, &[], &[], None).unwrap();
         for (asked, held) in
             [(MAX_TUNNELS - 1, MAX_TUNNELS - 1), (MAX_TUNNELS, MAX_TUNNELS), (MAX_TUNNELS + 1, MAX_TUNNELS)]
         {
@@ -510,7 +532,7 @@ mod tests {
 
     #[test]
     fn a_moved_pool_is_shown() {
-        let pools = Pools::choose(None, &nets(&["198.18.0.0/15"])).unwrap();
+        let pools = Pools::choose(None, 0, &nets(&["198.18.0.0/15"]), &[], None).unwrap();
         let book = AddressBook::new(pools, 1);
         assert_eq!(book.conflicts()[0].kind, ConflictKind::Pool);
         assert_eq!(book.own().anchor_v4, Ipv4Addr::new(10, 253, 0, 1));

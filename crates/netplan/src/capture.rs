@@ -9,12 +9,17 @@
 //! P      fwmark MARK goto P+99        the engine's own sockets
 //! P+4    to POOLS lookup ALL          our own and virtual addresses
 //! P+5    from ADDRESS lookup ALL      anchor, presented, bind: always, forwarded ones too
-//! P+6    to BYPASS goto P+99          outer addresses of local wrappers, `net_gateway` routes
+//! P+6    to BYPASS goto P+99          outer addresses of local wrappers
 //! P+10.. the user's rules, in runs    in: `iif lo lookup ALL`; out: `goto P+99`
 //! P+29   DHCP goto P+99               only where the LAN is blocked
-//! P+30   iif lo lookup CLAIMS         claims, default; the LAN as `throw`
+//! P+30   iif lo lookup CLAIMS         claims, default; the LAN, `net_gateway` routes, other engines' pools as `throw`
 //! P+99   nop                          rules of others and `main` follow
 //! ```
+//!
+//! What lets out has no `iif lo`: the answer to a packet that went direct must pass the reverse path check of
+//! `rp_filter` 1, which asks for a packet that no program sends.
+
+use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use mrvpn_router::{Claim, Defaults, PortRange, Rule, Target};
@@ -22,6 +27,7 @@ use mrvpn_router::{Claim, Defaults, PortRange, Rule, Target};
 use crate::address_book::AddressBook;
 use crate::firewall::FourTuple;
 use crate::host::HostFacts;
+use crate::limits::MAX_BYPASS;
 use crate::plan::{Family, PlanError, PolicyRule, RouteKind, RouteSpec, RuleAction};
 use crate::scope::Scope;
 
@@ -74,9 +80,13 @@ pub struct PlanInput<'a> {
     pub lan_allowed: bool,
     /// Connections that came in and stood before anything was captured.
     pub inbound: &'a [FourTuple],
-    /// What is left to the host whatever else holds: outer addresses of local wrappers (`bypass`), and `net_gateway`
-    /// routes of profiles.
+    /// What is left to the host whatever the rules say: outer addresses of local wrappers (`bypass`). Packets from an
+    /// address of ours are captured all the same.
     pub bypass: &'a [IpNet],
+    /// What files leave to the host beside the claims ([`crate::left_to_host`]): the longest prefix decides. Of equal
+    /// ones the user's stands above a server's: a rule or a route of a profile captures, what was pushed does not. They
+    /// are no bypass, since some files say "everything but my tunnel" with four of them.
+    pub outside: &'a [IpNet],
 }
 
 /// Whether a packet goes to the engine.
@@ -113,13 +123,18 @@ impl PlanInput<'_> {
 /// Compiles the lines.
 ///
 /// # Errors
-/// The rules need more runs or policy rules than there is room for.
+/// The rules need more runs or policy rules than there is room for, or too much is bypassed.
 pub(crate) fn compile(input: &PlanInput<'_>) -> Result<Capture, PlanError> {
+    let bypass = input.bypass.iter().map(IpNet::trunc).collect::<BTreeSet<_>>().len();
+    if bypass > MAX_BYPASS {
+        return Err(PlanError::TooManyBypasses { bypass });
+    }
     let mut capture = Capture::default();
     let mut user_rules = 0;
     for family in [Family::V4, Family::V6] {
         let split = runs::split(input.rules, family);
-        let user = runs::policy_rules(&split.selective, family, input.at(10), input.scope.table_all(), input.scope.nop())?;
+        let user =
+            runs::policy_rules(&split.selective, family, input.at(10), input.scope.table_all(), input.scope.nop())?;
         user_rules += user.len();
         capture.rules.extend(frame(input, family));
         capture.rules.extend(user);
@@ -136,14 +151,19 @@ fn frame(input: &PlanInput<'_>, family: Family) -> Vec<PolicyRule> {
     let leave = RuleAction::Goto(input.scope.nop());
     let mut lines = vec![
         PolicyRule { mark: Some(input.mark), ..line(input.at(0), family, leave) },
-        PolicyRule { local: true, ..line(input.at(CLAIMS_OFFSET), family, RuleAction::Lookup(input.scope.table_claims())) },
+        PolicyRule {
+            local: true,
+            ..line(input.at(CLAIMS_OFFSET), family, RuleAction::Lookup(input.scope.table_claims()))
+        },
         line(input.scope.nop(), family, RuleAction::Nop),
     ];
     let pools = input.book.pools().networks().into_iter().filter(|net| family.has(net));
     lines.extend(pools.map(|net| PolicyRule { to: Some(net), ..line(input.at(4), family, all) }));
     let addresses = input.book.interface_addresses().into_iter().filter(|net| family.has(net));
-    let bypass = input.bypass.iter().map(IpNet::trunc).filter(|net| family.has(net));
-    lines.extend(bypass.map(|net| PolicyRule { to: Some(net), ..line(input.at(BYPASS_OFFSET), family, leave) }));
+    let bypass: BTreeSet<IpNet> = input.bypass.iter().map(IpNet::trunc).filter(|net| family.has(net)).collect();
+    lines.extend(
+        bypass.into_iter().map(|net| PolicyRule { to: Some(net), ..line(input.at(BYPASS_OFFSET), family, leave) }),
+    );
     lines.extend(addresses.map(|net| PolicyRule { from: Some(net), ..line(input.at(5), family, all) }));
     if !input.lan_allowed {
         lines.extend(dhcp_port(family).map(|port| PolicyRule {

@@ -7,6 +7,8 @@ use ipnet::Ipv4Net;
 use mrvpn_router::TunnelId;
 use serde::Serialize;
 
+use crate::limits::MAX_LISTED;
+
 /// One thing that two want.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Conflict {
@@ -24,7 +26,7 @@ pub struct Conflict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConflictKind {
-    /// Two tunnels have the same address.
+    /// Two tunnels have the same address, or one has none.
     Address,
     /// Networks or claims of two tunnels overlap.
     Subnet,
@@ -68,6 +70,27 @@ pub enum Resolution {
     PoolKept,
     /// More claims than [`crate::limits::MAX_CLAIMS`]: those from here on are left out.
     TooMany,
+    /// Its server assigned no address: nothing can go through this tunnel, and what it claims is refused.
+    CarriesNothing {
+        /// Which.
+        tunnel: TunnelId,
+    },
+    /// So many more of the kind are not listed ([`crate::limits::MAX_LISTED`]); each is settled as those listed.
+    NotListed {
+        /// How many.
+        more: usize,
+    },
+}
+
+/// The first [`MAX_LISTED`] of conflicts of one kind; `more` and those cut off are counted in a last one.
+pub(crate) fn listed(kind: ConflictKind, mut found: Vec<Conflict>, more: usize) -> Vec<Conflict> {
+    let more = more + found.len().saturating_sub(MAX_LISTED);
+    found.truncate(MAX_LISTED);
+    if more > 0 {
+        let (what, resolution) = (String::from("more of this kind"), Resolution::NotListed { more });
+        found.push(Conflict { kind, tunnels: Vec::new(), what, resolution });
+    }
+    found
 }
 
 impl Resolution {
@@ -89,6 +112,13 @@ impl Resolution {
                 "mrvpn's own addresses in it stay its own; set `alias_pool` to reach them through the tunnel",
             ),
             Self::TooMany => format!("only the first {} routes of all tunnels are claimed", crate::limits::MAX_CLAIMS),
+            Self::CarriesNothing { tunnel } => {
+                format!(
+                    "{} carries nothing: its server assigned it no address; what it claims is refused",
+                    name(*tunnel)
+                )
+            }
+            Self::NotListed { more } => format!("{more} more are not listed; each is settled as these are"),
         }
     }
 }

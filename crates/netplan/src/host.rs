@@ -87,6 +87,14 @@ pub struct HostFacts {
     pub foreign_tables: Vec<u32>,
 }
 
+impl HostFacts {
+    /// Whether `address` is one of the host's, or of a network that it is on.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address) || self.on_link.iter().any(|on| on.net.contains(&address))
+    }
+}
+
 /// Another engine, as its routes show it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EngineSeen {

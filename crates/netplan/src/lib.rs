@@ -12,6 +12,7 @@ pub mod firewall; // who may use our addresses, what leaves as it came
 pub mod host; // the traits `Host` and `Queue`
 pub mod limits; // every hard limit
 pub mod model; // a host and a queue in memory, for tests
+pub(crate) mod nesting; // prefixes of several tunnels that share addresses
 pub mod offload_set; // which offloads are in use
 pub mod plan; // what should exist, and the steps towards it
 pub mod pools; // addresses of our own
@@ -20,20 +21,21 @@ pub mod ranges; // private and special prefixes
 mod samples; // assignments for tests
 pub mod scope; // what belongs to one engine
 pub mod slot; // which place is free for an engine
+pub mod standing; // which claims stand on this host
+mod step_text; // a step as one plain line
 pub mod transaction; // all steps or none
 
 pub use address_book::{AddressBook, Entry};
 pub use capture::PlanInput;
-pub use claims::{Offer, claim_conflicts, claims, effective, offers_default};
+pub use claims::{Offer, claims, claims_of, left_to_host, offers_default, pushed_claims};
 pub use conflict::{Conflict, ConflictKind, Resolution};
 pub use diff::diff;
 pub use firewall::{Firewall, FourTuple, Setting};
-pub use host::{
-    EngineSeen, Host, HostError, HostFacts, OnLink, Queue, QueueCapabilities, QueueError, Sessions, Watch,
-};
+pub use host::{EngineSeen, Host, HostError, HostFacts, OnLink, Queue, QueueCapabilities, QueueError, Sessions, Watch};
 pub use offload_set::OffloadSet;
 pub use plan::{DeviceSpec, Plan, PlanError, PlannedAddress, Step, plan};
 pub use pools::{Pools, PoolsError};
 pub use scope::Scope;
 pub use slot::{SlotChoice, SlotError};
+pub use standing::{claim_conflicts, effective};
 pub use transaction::{ApplyError, apply};

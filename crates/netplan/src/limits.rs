@@ -11,5 +11,13 @@ pub const MAX_RUNS: usize = 18;
 /// Policy rules that the user's rules become, both families together. The kernel walks them one by one for each lookup.
 pub const MAX_POLICY_RULES: usize = 512;
 
-/// Tunnels of one address book: what the smaller kind of pool (/16) has bind addresses for, rounded down.
-pub const MAX_TUNNELS: u16 = 16_384;
+/// Lines for what is left to the host whatever else holds (`bypass`), both families together. The kernel walks them one
+/// by one for each lookup; a tunnel may name 64.
+pub const MAX_BYPASS: usize = 512;
+
+/// Conflicts of a kind that are listed, from one source; how many more there are is said.
+pub const MAX_LISTED: usize = 256;
+
+/// Tunnels of one address book, and the bound of their bind numbers: what an eighth of the smaller kind of pool (a /20)
+/// has bind addresses for (3,838), rounded down.
+pub const MAX_TUNNELS: u16 = 3_584;

@@ -96,6 +96,13 @@ impl ModelHost {
         self.routes.retain(|route| route.kind != RouteKind::Device(String::from(device)));
     }
 
+    /// The IPv4 source of programs that do not bind: the address of `device` that was added first.
+    #[must_use]
+    pub fn source(&self, device: &str) -> Option<IpAddr> {
+        let of_device = |(name, address, _): &&(String, IpNet, bool)| name == device && address.addr().is_ipv4();
+        self.addresses.iter().find(of_device).map(|(_, address, _)| address.addr())
+    }
+
     /// Whether exactly what `plan` says exists.
     #[must_use]
     pub fn stands(&self, plan: &Plan) -> bool {
@@ -103,7 +110,8 @@ impl ModelHost {
         let planned: BTreeSet<_> = plan.addresses.iter().map(|planned| (planned.address, planned.deprecated)).collect();
         let mut rules = self.rules.clone();
         rules.sort();
-        addresses == planned && self.routes.iter().eq(plan.routes.iter()) && rules == plan.rules
+        let surroundings = self.firewall == plan.firewall && self.settings.iter().eq(plan.settings.iter());
+        addresses == planned && self.routes.iter().eq(plan.routes.iter()) && rules == plan.rules && surroundings
     }
 
     /// Longest prefix, then lowest metric.
@@ -136,6 +144,28 @@ impl ModelHost {
             }
             None => Ok(()),
         }
+    }
+
+    /// The kernel has an address of a device once, and a route once a prefix and metric: another is "file exists".
+    fn add_address(&mut self, added: (String, IpNet, bool)) -> Result<(), HostError> {
+        let held = self.addresses.iter().find(|held| held.0 == added.0 && held.1.addr() == added.1.addr());
+        match held {
+            Some(held) if *held == added => Ok(()),
+            Some(_) => Err(HostError::Taken { what: format!("adding {}", added.1) }),
+            None => {
+                self.addresses.push(added);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_route(&mut self, route: &RouteSpec) -> Result<(), HostError> {
+        let key = |route: &RouteSpec| (route.table, route.prefix, route.metric);
+        if self.routes.iter().any(|held| key(held) == key(route) && held != route) {
+            return Err(HostError::Taken { what: format!("adding {} to table {}", route.prefix, route.table) });
+        }
+        self.routes.insert(route.clone());
+        Ok(())
     }
 
     fn add_rule(&mut self, rule: &PolicyRule) {
@@ -195,10 +225,7 @@ impl Host for ModelHost {
         match step {
             Step::AddAddress { device, address, deprecated } => {
                 self.needs(device)?;
-                let added = (device.clone(), *address, *deprecated);
-                if !self.addresses.contains(&added) {
-                    self.addresses.push(added);
-                }
+                self.add_address((device.clone(), *address, *deprecated))?;
             }
             Step::RemoveAddress { device, address, .. } => {
                 self.addresses.retain(|(name, held, _)| (name, held) != (device, address));
@@ -207,7 +234,7 @@ impl Host for ModelHost {
                 if let RouteKind::Device(device) = &route.kind {
                     self.needs(device)?;
                 }
-                self.routes.insert(route.clone());
+                self.add_route(route)?;
             }
             Step::RemoveRoute(route) => {
                 self.routes.remove(route);

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::capture::{self, PlanInput};
 use crate::firewall::{Firewall, Setting};
-use crate::limits::{MAX_POLICY_RULES, MAX_RUNS};
+use crate::limits::{MAX_BYPASS, MAX_POLICY_RULES, MAX_RUNS};
 use crate::offload_set::OffloadSet;
 use crate::scope::Scope;
 
@@ -64,12 +64,20 @@ pub enum PlanError {
         /// How many there are.
         rules: usize,
     },
+    /// More prefixes under `bypass` than the kernel should walk for each lookup.
+    #[error(
+        "the tunnels together name {bypass} networks under `bypass`, at most {MAX_BYPASS} are possible; join them into wider ones"
+    )]
+    TooManyBypasses {
+        /// How many there are.
+        bypass: usize,
+    },
 }
 
 /// What should exist.
 ///
 /// # Errors
-/// The user's rules need more policy rules than there is room for.
+/// The user's rules, or what is bypassed, need more policy rules than there is room for.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     let mut capture = capture::compile(input)?;
     capture.routes.sort();

@@ -166,6 +166,7 @@ impl Fleet {
         let gateway_v6 = assignment.and_then(|a| a.ipv6).and_then(|a| a.gateway).map(|a| a.to_string());
         let presented_v4 = entry.and_then(|entry| entry.presented_v4).map(|address| format!("{address}/32"));
         let presented_v6 = entry.and_then(|entry| entry.presented_v6).map(|address| format!("{address}/128"));
+        let bind_v4 = self.book.bind_v4(tunnel.id()).map(|address| address.to_string());
         let bind_v6 = self.book.bind_v6(tunnel.id()).map(|address| address.to_string());
         let mut routes: Vec<String> = own_claims(tunnel).iter().map(|claim| claim.prefix.to_string()).collect();
         routes.dedup();
@@ -175,7 +176,7 @@ impl Fleet {
             since: clocks.rfc3339(tunnel.since()),
             assigned: assigned_v4.into_iter().chain(assigned_v6).collect(),
             presented: presented_v4.into_iter().chain(presented_v6).collect(),
-            bind: std::iter::once(self.book.bind_v4(tunnel.id()).to_string()).chain(bind_v6).collect(),
+            bind: bind_v4.into_iter().chain(bind_v6).collect(),
             gateway: gateway_v4.into_iter().chain(gateway_v6).collect(),
             dns: assignment.map(|a| a.dns.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             routes,

@@ -1,10 +1,10 @@
 //! The table CLAIMS: the user's rules that are prefixes alone, the LAN, the claims and the default, as routes. The
 //! kernel's longest prefix does what first match means, because a prefix that lies inside an earlier rule's is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use mrvpn_router::{DefaultChoice, Rule};
+use mrvpn_router::{ClaimOrigin, DefaultChoice, Rule};
 
 use super::{Answer, METRIC_THROW, PlanInput, into_device};
 use crate::plan::{Family, RouteKind, RouteSpec};
@@ -31,13 +31,16 @@ pub(crate) fn claims_table(input: &PlanInput<'_>, family: Family, rules: &[&Rule
 fn answers(input: &PlanInput<'_>, family: Family, rules: &[&Rule]) -> BTreeMap<IpNet, Answer> {
     let ruled = first_match(family, rules);
     let mut answers = ruled.clone();
-    let named = |prefix: &IpNet| covered_by_name(&ruled, prefix);
-    for prefix in lan(input, family).into_iter().filter(|prefix| !named(prefix)) {
+    for prefix in of_host(input, family).into_iter().filter(|prefix| !covered_by_name(&ruled, prefix)) {
         answers.entry(prefix).or_insert(Answer::Out);
     }
-    let claims = input.claims.iter().map(|claim| claim.prefix.trunc()).filter(|prefix| family.has(prefix));
-    for prefix in claims.filter(|prefix| !covered(&ruled, prefix)) {
-        answers.insert(prefix, Answer::In);
+    let outside: BTreeSet<IpNet> = outside(input, family).collect();
+    for claim in input.claims.iter().filter(|claim| family.has(&claim.prefix)) {
+        let prefix = claim.prefix.trunc();
+        let disposed = claim.origin != ClaimOrigin::Profile && outside.contains(&prefix);
+        if !disposed && !covered(&ruled, &prefix) {
+            answers.insert(prefix, Answer::In);
+        }
     }
     if is_default(input, family) {
         answers.entry(family.everything()).or_insert(Answer::In);
@@ -68,14 +71,24 @@ fn destinations(rule: &Rule, family: Family) -> Vec<IpNet> {
     nets
 }
 
-/// What is the host's own: private networks that it is on or routes by a route of its own, link-local, multicast.
-fn lan(input: &PlanInput<'_>, family: Family) -> Vec<IpNet> {
+/// What is the host's own, or left to it: its LAN, `net_gateway` routes, the pools of engines beside this one.
+fn of_host(input: &PlanInput<'_>, family: Family) -> Vec<IpNet> {
+    let beside = input.facts.engines.iter().flat_map(|engine| input.book.pools().networks_of(engine.slot));
+    lan(input).into_iter().chain(outside(input, family)).chain(beside).filter(|net| family.has(net)).collect()
+}
+
+fn outside(input: &PlanInput<'_>, family: Family) -> impl Iterator<Item = IpNet> {
+    input.outside.iter().map(IpNet::trunc).filter(move |net| family.has(net))
+}
+
+/// Private networks that the host is on or routes by a route of its own, link-local, multicast.
+fn lan(input: &PlanInput<'_>) -> Vec<IpNet> {
     if !input.lan_allowed {
-        return ALWAYS_DHCP.into_iter().filter(|net| family.has(net)).collect();
+        return ALWAYS_DHCP.to_vec();
     }
     let on_link = input.facts.on_link.iter().map(|on| on.net);
     let own = on_link.chain(input.facts.routed.iter().copied()).map(|net| net.trunc()).filter(is_private);
-    own.chain(ALWAYS_LOCAL).filter(|net| family.has(net)).collect()
+    own.chain(ALWAYS_LOCAL).collect()
 }
 
 fn is_default(input: &PlanInput<'_>, family: Family) -> bool {
