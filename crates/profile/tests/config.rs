@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mrvpn_profile::config::{Accept, Config, ConfigError, DnsMode, Ports, Strategy, Via, parse};
+use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::Strategy as _;
 
 const WHOLE: &str = r#"
 [engine]
@@ -228,8 +230,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn no_text_panics(text in "\\PC*", cut in 0..WHOLE.len(), flip: u8) {
+    fn no_text_panics(text in "\\PC*", bytes in vec(any::<u8>(), 0..500), cut in 0..WHOLE.len(), flip: u8) {
         let _ = parse(&text);
+        let _ = parse(&String::from_utf8_lossy(&bytes));
         let _ = parse(&WHOLE[..cut]);
         let mut bytes = WHOLE.as_bytes().to_vec();
         bytes[cut] ^= flip;
@@ -237,6 +240,57 @@ proptest! {
             let _ = parse(text);
         }
     }
+
+    #[test]
+    fn no_value_of_any_kind_panics_and_each_error_is_printable(key in any_key(), value in any_value()) {
+        for table in ["[engine]", "[dns]", "[[tunnel]]", "[[rule]]\nvia = \"uk\""] {
+            for text in [format!("{table}\n{key} = {value}\n"), format!("{TUNNEL}{key} = {value}\n{table}\n{key} = {value}\n")] {
+                if let Err(error) = parse(&text) {
+                    let shown = format!("{error}{}", error.hint);
+                    prop_assert!(shown.bytes().all(|byte| (0x20..=0x7e).contains(&byte)), "{}", shown);
+                }
+            }
+        }
+    }
+}
+
+fn any_key() -> impl proptest::strategy::Strategy<Value = String> {
+    let keys = [
+        "name",
+        "profile",
+        "credentials",
+        "accept",
+        "bypass",
+        "to",
+        "from",
+        "proto",
+        "port",
+        "via",
+        "mark",
+        "mode",
+        "rule_priority",
+        "alias_pool",
+        "interface",
+        "strategy",
+        "establish_limit_ms",
+        "default",
+        "lan",
+    ];
+    prop_oneof![prop::sample::select(keys.to_vec()).prop_map(str::to_owned), "[a-z_]{1,9}"]
+}
+
+fn any_value() -> impl proptest::strategy::Strategy<Value = String> {
+    let leaf = prop_oneof![
+        "\\PC{0,20}",
+        "[0-9]{1,25}",
+        "-?[0-9]{1,3}\\.[0-9]{1,3}",
+        "\"[0-9a-f:./-]{0,20}\"",
+        "\"[^\"\\\\]{0,20}\"",
+        Just(String::from("true")),
+        Just(String::from("1979-05-27T07:32:00Z")),
+        Just(String::from("{ a = 1 }")),
+    ];
+    leaf.prop_recursive(3, 20, 4, |inner| vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(", "))))
 }
 
 const TUNNEL: &str = "[[tunnel]]\nname = \"uk\"\nprofile = \"uk.ovpn\"\n";

@@ -3,7 +3,7 @@
 use mrvpn_profile::ovpn::{NoFiles, parse};
 use mrvpn_profile::push::{assignment, continuation};
 use mrvpn_profile::syntax::words;
-use mrvpn_profile::{PullOptions, StaticKey, escape::escape, name::TunnelName};
+use mrvpn_profile::{PullOptions, Route, RouteVia, StaticKey, escape::escape, name::TunnelName};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -42,6 +42,24 @@ proptest! {
         let option = format!("{name} {}", parameters.join(" "));
         let _ = assignment(&PullOptions::default(), &[format!("PUSH_REPLY,{option}").into_bytes()]);
         let _ = parse(format!("{PROFILE}{option}\n").as_bytes(), &mut NoFiles);
+    }
+
+    // proves: T-36
+    #[test]
+    fn whatever_is_pushed_what_goes_past_the_tunnel_is_what_the_users_file_says(
+        pushed in vec((option_name(), vec(parameter(), 0..5)), 0..12),
+        also in vec("route(-ipv6)? (10.0.0.0|fd00::/8|0.0.0.0|net_gateway) (0.0.0.0|255.0.0.0|net_gateway) (net_gateway)?", 0..4),
+    ) {
+        let own = parse(format!("{PROFILE}route 203.0.113.9 255.255.255.255 net_gateway\n").as_bytes(), &mut NoFiles);
+        let own = own.unwrap().profile.pull;
+        let options = pushed.into_iter().map(|(name, parameters)| format!("{name} {}", parameters.join(" ")));
+        let options: Vec<String> = options.chain(also).collect();
+        let message = format!("PUSH_REPLY,{}", options.join(","));
+        let Ok(got) = assignment(&own, &[message.into_bytes()]) else { return Ok(()) };
+        let outside = |routes: &[Route]| -> Vec<Route> {
+            routes.iter().copied().filter(|route| route.via == RouteVia::Direct).collect()
+        };
+        prop_assert_eq!(outside(&got.routes), outside(&own.routes));
     }
 
     // proves: T-33

@@ -170,7 +170,7 @@ fn a_mask_in_net30_is_read_as_a_mask() {
 // proves: T-37
 #[test]
 fn an_address_that_is_no_hosts_refuses_the_push() {
-    for address in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"] {
+    for address in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "127.8.0.2", "224.0.0.1", "239.255.255.255", "255.255.255.255"] {
         for option in [format!("ifconfig {address} 10.8.0.1"), format!("ifconfig {address} 255.255.255.0")] {
             assert!(matches!(push(&[&option]), Err(PushError::Address { .. })), "{option}");
         }
@@ -181,6 +181,16 @@ fn an_address_that_is_no_hosts_refuses_the_push() {
         assert!(matches!(push(&[option]), Err(PushError::Address { .. })), "{option}");
     }
     assert!(push(&["topology subnet", "ifconfig 10.8.0.255 255.255.255.0"]).is_err());
+}
+
+// proves: T-37
+#[test]
+fn an_address_that_is_in_use_elsewhere_is_taken_as_it_is() {
+    // The anchor's, one of a usual LAN, another tunnel's: the address book settles them.
+    for address in ["198.18.0.1", "192.168.1.10", "10.8.0.2"] {
+        let got = push(&["topology subnet", &format!("ifconfig {address} 255.255.255.0")]).unwrap();
+        assert_eq!((got.ipv4, got.skipped.len()), (ipv4(&format!("{address}/24"), None), 0), "{address}");
+    }
 }
 
 // proves: T-33
@@ -257,6 +267,53 @@ fn a_server_claims_nothing_outside_its_own_reach() {
         assert_eq!((got.routes.len(), got.dns.len()), (0, 0), "{option}");
         assert_eq!(got.skipped.len(), 1, "{option}");
     }
+}
+
+// proves: T-36
+#[test]
+fn a_pushed_route_is_a_claim_of_this_tunnel_and_nothing_else_whatever_it_names() {
+    let own = PullOptions { routes: vec![route("203.0.113.9/32", RouteVia::Direct)], ..PullOptions::default() };
+    for (option, net) in [
+        // The LAN, the addresses of the host itself, the server's own, another tunnel's, by whatever gateway.
+        ("route 192.168.1.0 255.255.255.0", "192.168.1.0/24"),
+        ("route 192.168.1.0 255.255.255.0 192.168.1.1", "192.168.1.0/24"),
+        ("route 192.168.1.0 255.255.255.0 vpn_gateway 0", "192.168.1.0/24"),
+        ("route 198.18.0.0 255.254.0.0", "198.18.0.0/15"),
+        ("route 198.18.0.1", "198.18.0.1/32"),
+        ("route 192.0.2.1", "192.0.2.1/32"),
+        ("route 10.99.0.0 255.255.0.0", "10.99.0.0/16"),
+        ("route-ipv6 2001:2::/48", "2001:2::/48"),
+        ("route-ipv6 fd00:99::/48 fd00::1", "fd00:99::/48"),
+    ] {
+        let got = push_over(&own, &[option]).unwrap();
+        assert_eq!(got.routes, [own.routes[0], route(net, RouteVia::Tunnel)], "{option}");
+        assert_eq!((got.redirect_gateway, got.skipped.len()), (None, 0), "{option}");
+    }
+}
+
+// proves: T-36
+#[test]
+fn a_server_cannot_send_traffic_around_its_tunnel_nor_undo_what_the_user_keeps_outside() {
+    let own = PullOptions { routes: vec![route("203.0.113.0/24", RouteVia::Direct)], ..PullOptions::default() };
+    for option in [
+        "route 203.0.0.0 255.255.0.0 net_gateway",
+        "route 203.0.0.0 255.255.0.0 'net_gateway' 1",
+        "route 0.0.0.0 0.0.0.0 net_gateway",
+        "route 203.0.113.0 255.255.255.0 net_gateway",
+        "route-ipv6 2001:db8::/32 net_gateway",
+        "route-ipv6 ::/0 net_gateway_ipv6",
+        "route 10.0.0.0 255.0.0.0 NET_GATEWAY",
+        "route 10.0.0.0 255.0.0.0 remote_host",
+        "route net_gateway 255.255.255.255 net_gateway",
+    ] {
+        let got = push_over(&own, &[option]).unwrap();
+        assert_eq!((&got.routes, got.redirect_gateway), (&own.routes, None), "{option}");
+        assert_eq!(got.skipped.len(), 1, "{option}");
+    }
+    // The same prefix as the user's stays outside; a longer one inside it is a claim, and who wins is decided elsewhere.
+    let got = push_over(&own, &["route 203.0.113.0 255.255.255.0", "route 0.0.0.0 0.0.0.0"]).unwrap();
+    assert_eq!(got.routes, own.routes);
+    assert_eq!(got.redirect_gateway, Some(RedirectGateway { ipv4: true, ipv6: false }));
 }
 
 #[test]
