@@ -5,32 +5,91 @@ use std::io;
 use std::net::IpAddr;
 
 use mrvpn_netplan::plan::Family;
-use mrvpn_netplan::{HostFacts, OnLink};
+use mrvpn_netplan::{EngineSeen, HostFacts, OnLink, Scope};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::route::{RouteHeader, RouteMessage, RouteType};
+use netlink_packet_route::rule::RuleMessage;
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::device;
 use crate::netlink::link::Link;
 use crate::netlink::{Netlink, address, link, route, rule};
 
-/// Reads everything. Devices of `ours` are left out, as is loopback.
-pub(crate) fn read(netlink: &mut Netlink, ours: &[String]) -> io::Result<HostFacts> {
-    let links: Vec<Link> =
-        link::all(netlink)?.into_iter().filter(|link| !link.loopback && !ours.contains(&link.name)).collect();
+/// Priorities of the kernel's own rules: local, main, default.
+const KERNEL_PRIORITIES: [u32; 3] = [0, 32_766, 32_767];
+/// Tables that every host has, and none.
+const KERNEL_TABLES: [u32; 4] = [0, 253, 254, 255];
+
+/// Reads everything. Devices of `ours` and of other engines are left out, as is loopback; what belongs to `scope` is no
+/// other engine's.
+pub(crate) fn read(netlink: &mut Netlink, ours: &[String], scope: Option<&Scope>) -> io::Result<HostFacts> {
+    let all = link::all(netlink)?;
+    let mut routes = Vec::new();
     let mut facts = HostFacts { may_change: may_change(), ..HostFacts::default() };
     for family in [Family::V4, Family::V6] {
-        facts.addresses.extend(addresses(netlink, family, &links)?);
-        for message in route::all(netlink, family)?.iter().filter(|message| is_own_route(message)) {
-            take_route(&mut facts, message, &links);
-        }
+        routes.extend(route::all(netlink, family)?);
+        rule::all(netlink, family)?
+            .iter()
+            .filter(|rule| !rule::is_ours(rule))
+            .for_each(|rule| take_rule(&mut facts, rule));
     }
+    facts.engines = engines(&routes, &all, scope.map(|scope| scope.slot));
+    let inside = |name: &String| {
+        let of_engine = facts.engines.iter().any(|engine| engine.device.as_ref() == Some(name));
+        of_engine || ours.contains(name) || scope.is_some_and(|scope| scope.device == *name)
+    };
+    let cards: Vec<Link> = all.into_iter().filter(|link| !link.loopback && !inside(&link.name)).collect();
+    facts.strict_reverse_path = cards.iter().any(|card| device::is_strict(&card.name));
+    for family in [Family::V4, Family::V6] {
+        facts.addresses.extend(addresses(netlink, family, &cards)?);
+    }
+    for message in &routes {
+        take_route(&mut facts, message, &cards);
+    }
+    sort(&mut facts);
+    Ok(facts)
+}
+
+fn sort(facts: &mut HostFacts) {
     facts.on_link.sort_by(|one, other| (one.net, &one.device).cmp(&(other.net, &other.device)));
     facts.on_link.dedup();
     facts.addresses.sort();
     facts.routed.sort();
     facts.routed.dedup();
-    Ok(facts)
+    facts.foreign_priorities.sort_unstable();
+    facts.foreign_priorities.dedup();
+    facts.foreign_marks.sort_unstable();
+    facts.foreign_marks.dedup();
+    facts.foreign_tables.sort_unstable();
+    facts.foreign_tables.dedup();
+}
+
+/// Other engines, by their routes; each with its device where one of its routes still leads there.
+fn engines(routes: &[RouteMessage], links: &[Link], own: Option<u8>) -> Vec<EngineSeen> {
+    let mut engines: Vec<EngineSeen> = Vec::new();
+    for message in routes.iter().filter(|message| route::is_ours(message)) {
+        let Some(slot) = Scope::slot_of_table(route::table(message)).filter(|slot| Some(*slot) != own) else {
+            continue;
+        };
+        let link = links.iter().find(|link| Some(link.index) == route::device(message));
+        // IPv6 says of a route without a device that it goes to loopback.
+        let device = link.filter(|link| !link.loopback).map(|link| link.name.clone());
+        match engines.iter_mut().find(|engine| engine.slot == slot) {
+            Some(engine) => engine.device = engine.device.take().or(device),
+            None => engines.push(EngineSeen { slot, device }),
+        }
+    }
+    engines.sort();
+    engines
+}
+
+fn take_rule(facts: &mut HostFacts, message: &RuleMessage) {
+    let priority = rule::priority(message);
+    if !KERNEL_PRIORITIES.contains(&priority) {
+        facts.foreign_priorities.push(priority);
+    }
+    facts.foreign_marks.extend(rule::mark(message));
 }
 
 /// A route of the main table, made by the host, that is not the default.
@@ -41,7 +100,11 @@ fn is_own_route(message: &RouteMessage) -> bool {
 }
 
 fn take_route(facts: &mut HostFacts, message: &RouteMessage, links: &[Link]) {
-    let Some(net) = route::destination(message) else { return };
+    let table = route::table(message);
+    if !route::is_ours(message) && !KERNEL_TABLES.contains(&table) {
+        facts.foreign_tables.push(table);
+    }
+    let Some(net) = route::destination(message).filter(|_| is_own_route(message)) else { return };
     if route::has_gateway(message) {
         facts.routed.push(net);
     } else if let Some(link) = links.iter().find(|link| Some(link.index) == route::device(message)) {

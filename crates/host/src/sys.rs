@@ -44,6 +44,13 @@ pub(crate) fn set_offload(tun: BorrowedFd<'_>, offload: libc::c_uint) -> io::Res
     checked(result)
 }
 
+/// TUNSETPERSIST: the device stays when nobody has it open any more.
+pub(crate) fn set_persistent(tun: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: TUNSETPERSIST takes its argument by value and touches no memory of ours.
+    let result = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETPERSIST, 1 as libc::c_ulong) };
+    checked(result)
+}
+
 fn checked(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -27,24 +27,44 @@ const MAX_PARTS: usize = 127;
 /// With this many parts or fewer the list is short.
 const FEW_PARTS: usize = 7;
 
-/// One queue of a TUN device. The device vanishes with its last queue.
+/// Whether the device is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It is made; one of that name is in the way.
+    New,
+    /// A killed engine left it.
+    There,
+}
+
+/// One queue of a TUN device. A device that is not persistent vanishes with its last queue.
 #[derive(Debug)]
 pub struct LinuxQueue {
     file: File,
     capabilities: QueueCapabilities,
 }
 
-/// Makes the device and opens its queues.
+/// Makes the device, or joins the one that is there, and opens its queues.
 ///
 /// # Errors
-/// No permission, no driver, or a device of that name is there already.
-pub(crate) fn open(spec: &DeviceSpec) -> Result<Vec<LinuxQueue>, HostError> {
-    let first = queue(spec, FLAGS | libc::IFF_TUN_EXCL)?;
+/// No permission, no driver; a device of that name is there already, or it is there and of another kind.
+pub(crate) fn open(spec: &DeviceSpec, presence: Presence) -> Result<Vec<LinuxQueue>, HostError> {
+    let first = match presence {
+        Presence::New => queue(spec, FLAGS | libc::IFF_TUN_EXCL)?,
+        Presence::There => queue(spec, FLAGS).map_err(not_of_our_kind)?,
+    };
     let mut queues = vec![first];
     for _ in 1..spec.queues {
         queues.push(queue(spec, FLAGS)?);
     }
     Ok(queues)
+}
+
+/// A device that refuses the flags is no TUN, or one of another kind.
+fn not_of_our_kind(error: HostError) -> HostError {
+    match error {
+        HostError::System { what, source } if source.raw_os_error() == Some(libc::EINVAL) => HostError::Taken { what },
+        HostError::System { .. } | HostError::Taken { .. } | HostError::NotPermitted { .. } => error,
+    }
 }
 
 fn queue(spec: &DeviceSpec, flags: libc::c_int) -> Result<LinuxQueue, HostError> {
@@ -126,6 +146,11 @@ impl Queue for LinuxQueue {
 }
 
 impl LinuxQueue {
+    /// The device stays when its last queue is dropped.
+    pub(crate) fn make_persistent(&self) -> io::Result<()> {
+        sys::set_persistent(self.file.as_fd())
+    }
+
     fn write_list<'a>(
         &self,
         header: &'a [u8; virtio::LENGTH],

@@ -13,6 +13,12 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) loopback: bool,
+    /// Somebody has brought it up and nobody down.
+    pub(crate) up: bool,
+    /// Somebody is at the other end: of a TUN, that a process has it open.
+    pub(crate) carrier: bool,
+    /// What it was given as a second name.
+    pub(crate) alias: Option<String>,
 }
 
 /// All devices.
@@ -41,6 +47,13 @@ pub(crate) fn prepare(netlink: &mut Netlink, index: u32, mtu: u16, queue_length:
         Err(error) if is_without_family(&error) => Ok(()),
         other => other,
     }
+}
+
+/// Gives the device a second name; an empty one takes it away.
+pub(crate) fn set_alias(netlink: &mut Netlink, index: u32, alias: &str) -> io::Result<()> {
+    let mut message = of(index);
+    message.attributes.push(LinkAttribute::IfAlias(String::from(alias)));
+    netlink.change(RouteNetlinkMessage::SetLink(message))
 }
 
 /// Brings the device up.
@@ -75,9 +88,21 @@ fn of(index: u32) -> LinkMessage {
 
 fn link(message: &RouteNetlinkMessage) -> Option<Link> {
     let RouteNetlinkMessage::NewLink(message) = message else { return None };
-    let name = message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })?;
-    Some(Link { index: message.header.index, name, loopback: message.header.flags.contains(LinkFlags::Loopback) })
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        loopback: message.header.flags.contains(LinkFlags::Loopback),
+        up: message.header.flags.contains(LinkFlags::Up),
+        carrier: false,
+        alias: None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Carrier(carrier) => link.carrier = *carrier != 0,
+            _ => {}
+        }
+    }
+    (!link.name.is_empty()).then_some(link)
 }

@@ -89,6 +89,24 @@ pub(crate) fn priority(message: &RuleMessage) -> u32 {
     message.attributes.iter().find_map(priority).unwrap_or(0)
 }
 
+/// The mark and mask that a rule matches, if it asks for one.
+pub(crate) fn mark(message: &RuleMessage) -> Option<(u32, u32)> {
+    let find = |wanted: fn(&RuleAttribute) -> Option<u32>| message.attributes.iter().find_map(wanted);
+    let mark = find(|attribute| match attribute {
+        RuleAttribute::FwMark(mark) => Some(*mark),
+        _ => None,
+    });
+    let mask = find(|attribute| match attribute {
+        RuleAttribute::FwMask(mask) => Some(*mask),
+        _ => None,
+    });
+    // The kernel gives a mask of all bits, and mark 0, to rules that ask for none.
+    match (mark, mask) {
+        (None, None | Some(u32::MAX)) => None,
+        (mark, mask) => Some((mark.unwrap_or(0), mask.unwrap_or(u32::MAX))),
+    }
+}
+
 /// A family as the kernel numbers it.
 pub(crate) const fn address_family(family: Family) -> AddressFamily {
     match family {

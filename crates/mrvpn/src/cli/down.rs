@@ -29,7 +29,7 @@ fn clean(instance: &Instance) -> Result<u8, Failure> {
     if instance.is_running() {
         return Err(Failure::failed(format!("instance {} is starting or ending; try again", instance.name())));
     }
-    let left = mrvpn_host::sweep().map_err(|error| Failure::failed(error.to_string()))?;
+    let left = mrvpn_host::sweep(&crate::instance::base()).map_err(|error| Failure::failed(error.to_string()))?;
     answer(if left == 0 { "nothing is up" } else { "removed what a killed engine had left" });
     Ok(0)
 }

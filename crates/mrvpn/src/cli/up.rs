@@ -28,7 +28,7 @@ pub(super) fn run(arguments: UpArguments, named: Option<&str>) -> Result<u8, Fai
         let _ = writeln!(std::io::stderr(), "warning: {note}");
     }
     let lock = instance.lock()?;
-    mrvpn_host::sweep().map_err(|error| Failure::failed(error.to_string()))?;
+    mrvpn_host::sweep(&crate::instance::base()).map_err(|error| Failure::failed(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     runtime.block_on(serve(loaded.config, &instance, lock))

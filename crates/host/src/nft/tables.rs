@@ -1,0 +1,267 @@
+//! A [`Firewall`] as nftables messages. As `nft list` shows it, with the usual mark:
+//!
+//! ```text
+//! table inet mrvpn_NAME {
+//!     chain prerouting {
+//!         type filter hook prerouting priority mangle; policy accept;
+//!         iifname "lo" return                                  # and the devices of engines
+//!         ip daddr @ours4 fib saddr type != local drop         # who asks for our addresses from outside
+//!         ip6 daddr @ours6 fib saddr type != local drop
+//!         ct mark 0x4d000000/8 meta mark set MARKED return     # goes on as it came
+//!     }
+//!     chain arrivals {
+//!         type filter hook prerouting priority dstnat + 10; policy accept;
+//!         iifname "lo" return
+//!         ct direction original fib daddr type local ct mark set MARKED meta mark set MARKED
+//!         fib daddr type broadcast meta mark set MARKED        # for the reverse path filter alone
+//!         fib daddr type multicast meta mark set MARKED
+//!     }
+//!     chain output {
+//!         type route hook output priority mangle; policy accept;
+//!         meta mark 0x4d000000/8 ct mark set MARKED return     # the engine's own sockets
+//!         ip saddr . tcp sport . ip daddr . tcp dport @inbound4 meta mark set MARKED
+//!         ip6 saddr . tcp sport . ip6 daddr . tcp dport @inbound6 meta mark set MARKED
+//!         ct direction reply ct mark 0x4d000000/8 meta mark set MARKED
+//!     }
+//! }
+//! table arp mrvpn_NAME {
+//!     chain input {
+//!         type filter hook input priority filter; policy accept;
+//!         iifname != "mrvpn0" arp daddr ip @ours drop
+//!     }
+//! }
+//! ```
+//!
+//! What arrives is judged behind destination NAT: a port that is published for a container is no connection of this host.
+//! How messages get to the kernel is [`super`]'s.
+
+use std::net::{IpAddr, SocketAddr};
+
+use mrvpn_netplan::{Firewall, FourTuple};
+
+use super::expression::{
+    Connection, Header, Meta, Part, Side, differs, drop_packet, equals, is_in_set, leave_chain, load_address_type,
+    load_connection, load_meta, load_part, load_parts, masked, set_connection_mark, set_mark,
+};
+use super::message::{ARP, INET, Kind, Table, message};
+use crate::raw::{Attributes, Message};
+
+/// Elements of one message: far below the 64 KiB that a list may have.
+const ELEMENTS: usize = 512;
+
+/// IP protocol number of TCP.
+const TCP: u8 = 6;
+/// Families as `meta nfproto` has them.
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+/// Types of addresses (linux/rtnetlink.h).
+const LOCAL: u32 = 2;
+const BROADCAST: u32 = 3;
+const MULTICAST: u32 = 5;
+/// Directions of a connection.
+const ORIGINAL: u8 = 0;
+const REPLY: u8 = 1;
+/// Length of a device's name with what fills it up.
+const NAME: usize = 16;
+
+/// Types of set keys as `nft` numbers them, for its listing alone: ipv4_addr, ipv6_addr, inet_service.
+const ADDRESS4: u32 = 7;
+const ADDRESS6: u32 = 8;
+const SERVICE: u32 = 13;
+
+/// Hooks (linux/netfilter.h, linux/netfilter_arp.h) with priorities (linux/netfilter_ipv4.h).
+const PREROUTING: Hook = Hook { number: 0, priority: MANGLE, kind: "filter" };
+const ARRIVALS: Hook = Hook { number: 0, priority: -90, kind: "filter" };
+const OUTPUT: Hook = Hook { number: 3, priority: MANGLE, kind: "route" };
+const ARP_INPUT: Hook = Hook { number: 0, priority: 0, kind: "filter" };
+const MANGLE: i32 = -150;
+
+struct Hook {
+    number: u32,
+    priority: i32,
+    kind: &'static str,
+}
+
+/// The messages that make both tables, in order.
+pub(crate) fn messages(firewall: &Firewall) -> Vec<Message> {
+    let mut tables = Builder { table: Table { family: INET, name: &firewall.table }, messages: Vec::new(), sets: 0 };
+    tables.table();
+    for of_v6 in [false, true] {
+        let family = if of_v6 { "6" } else { "4" };
+        let ours = firewall.addresses.iter().filter(|address| address.is_ipv6() == of_v6).map(octets).collect();
+        tables.set(&format!("ours{family}"), &[if of_v6 { ADDRESS6 } else { ADDRESS4 }], ours);
+        let inbound = firewall.inbound.iter().filter(|tuple| tuple.local.is_ipv6() == of_v6).filter_map(key).collect();
+        let address = if of_v6 { ADDRESS6 } else { ADDRESS4 };
+        tables.set(&format!("inbound{family}"), &[address, SERVICE, address, SERVICE], inbound);
+    }
+    prerouting(&mut tables, firewall);
+    arrivals(&mut tables, firewall);
+    output(&mut tables, firewall);
+    tables.table = Table { family: ARP, name: &firewall.table };
+    arp(&mut tables, firewall);
+    tables.messages
+}
+
+fn prerouting(tables: &mut Builder<'_>, firewall: &Firewall) {
+    tables.chain("prerouting", &PREROUTING);
+    leave_inside(tables, "prerouting", firewall);
+    for (family, set, part) in [(IPV4, "ours4", DESTINATION4), (IPV6, "ours6", DESTINATION6)] {
+        let mut rule = vec![load_meta(Meta::Family), equals(&[family]), load_part(part), is_in_set(set)];
+        rule.extend([load_address_type(Side::Source), differs(&LOCAL.to_ne_bytes()), drop_packet()]);
+        tables.rule("prerouting", &rule);
+    }
+    let mut known = connection_is_marked(firewall.mark);
+    known.extend(mark_packet(firewall.mark));
+    known.push(leave_chain());
+    tables.rule("prerouting", &known);
+}
+
+fn arrivals(tables: &mut Builder<'_>, firewall: &Firewall) {
+    tables.chain("arrivals", &ARRIVALS);
+    leave_inside(tables, "arrivals", firewall);
+    let to = |kind: u32| [load_address_type(Side::Destination), equals(&kind.to_ne_bytes())];
+    let mut new = vec![load_connection(Connection::Direction), equals(&[ORIGINAL])];
+    new.extend(to(LOCAL));
+    new.extend(mark_connection(firewall.mark));
+    new.extend(mark_packet(firewall.mark));
+    tables.rule("arrivals", &new);
+    for kind in [BROADCAST, MULTICAST] {
+        let to_many: Vec<_> = to(kind).into_iter().chain(mark_packet(firewall.mark)).collect();
+        tables.rule("arrivals", &to_many);
+    }
+}
+
+fn output(tables: &mut Builder<'_>, firewall: &Firewall) {
+    tables.chain("output", &OUTPUT);
+    let (_, mask) = firewall.mark;
+    let marked = equals(&bits(firewall.mark).to_ne_bytes());
+    let mut own = vec![load_meta(Meta::Mark), masked(mask, 0), marked];
+    own.extend(mark_connection(firewall.mark));
+    own.push(leave_chain());
+    tables.rule("output", &own);
+    for (family, set, parts) in [(IPV4, "inbound4", TUPLE4), (IPV6, "inbound6", TUPLE6)] {
+        let mut stood = vec![load_meta(Meta::Family), equals(&[family]), load_meta(Meta::Protocol), equals(&[TCP])];
+        stood.extend(load_parts(&parts));
+        stood.push(is_in_set(set));
+        stood.extend(mark_packet(firewall.mark));
+        tables.rule("output", &stood);
+    }
+    let mut reply = vec![load_connection(Connection::Direction), equals(&[REPLY])];
+    reply.extend(connection_is_marked(firewall.mark));
+    reply.extend(mark_packet(firewall.mark));
+    tables.rule("output", &reply);
+}
+
+fn arp(tables: &mut Builder<'_>, firewall: &Firewall) {
+    tables.table();
+    let ours = firewall.addresses.iter().filter(|address| address.is_ipv4()).map(octets).collect();
+    tables.set("ours", &[ADDRESS4], ours);
+    tables.chain("input", &ARP_INPUT);
+    let mut rule = vec![load_meta(Meta::InputName), differs(&device_name(&firewall.device))];
+    rule.extend([load_part(ARP_TARGET), is_in_set("ours"), drop_packet()]);
+    tables.rule("input", &rule);
+}
+
+/// What comes in by loopback or an engine's device came in by no card.
+fn leave_inside(tables: &mut Builder<'_>, chain: &str, firewall: &Firewall) {
+    let devices = ["lo", &firewall.device].into_iter().chain(firewall.others.iter().map(String::as_str));
+    for device in devices {
+        tables.rule(chain, &[load_meta(Meta::InputName), equals(&device_name(device)), leave_chain()]);
+    }
+}
+
+fn connection_is_marked(mark: (u32, u32)) -> Vec<Attributes> {
+    vec![load_connection(Connection::Mark), masked(mark.1, 0), equals(&bits(mark).to_ne_bytes())]
+}
+
+fn mark_packet(mark: (u32, u32)) -> [Attributes; 3] {
+    [load_meta(Meta::Mark), masked(!mark.1, bits(mark)), set_mark()]
+}
+
+fn mark_connection(mark: (u32, u32)) -> [Attributes; 3] {
+    [load_connection(Connection::Mark), masked(!mark.1, bits(mark)), set_connection_mark()]
+}
+
+/// The bits of the mark that are ours.
+const fn bits((mark, mask): (u32, u32)) -> u32 {
+    mark & mask
+}
+
+const DESTINATION4: Part = Part { header: Header::Network, offset: 16, length: 4 };
+const DESTINATION6: Part = Part { header: Header::Network, offset: 24, length: 16 };
+/// The address that an ARP question is about, in its Ethernet form.
+const ARP_TARGET: Part = Part { header: Header::Network, offset: 24, length: 4 };
+const SOURCE_PORT: Part = Part { header: Header::Transport, offset: 0, length: 2 };
+const DESTINATION_PORT: Part = Part { header: Header::Transport, offset: 2, length: 2 };
+const TUPLE4: [Part; 4] =
+    [Part { header: Header::Network, offset: 12, length: 4 }, SOURCE_PORT, DESTINATION4, DESTINATION_PORT];
+const TUPLE6: [Part; 4] =
+    [Part { header: Header::Network, offset: 8, length: 16 }, SOURCE_PORT, DESTINATION6, DESTINATION_PORT];
+
+/// Collects messages of one table after another.
+struct Builder<'a> {
+    table: Table<'a>,
+    messages: Vec<Message>,
+    sets: u32,
+}
+
+impl Builder<'_> {
+    fn table(&mut self) {
+        self.messages.push(self.table.new_message());
+    }
+
+    fn chain(&mut self, name: &str, hook: &Hook) {
+        let place = Attributes::default().number(1, hook.number).number(2, hook.priority.cast_unsigned());
+        let chain = Attributes::default().name(1, self.table.name).name(3, name).nest(4, &place).name(7, hook.kind);
+        self.messages.push(message(Kind::NewChain, self.table.family, &chain));
+    }
+
+    /// A rule at the end of a chain.
+    fn rule(&mut self, chain: &str, expressions: &[Attributes]) {
+        let element = |list: Attributes, expression: &Attributes| list.nest(1, expression);
+        let list = expressions.iter().fold(Attributes::default(), element);
+        let rule = Attributes::default().name(1, self.table.name).name(2, chain).nest(4, &list);
+        self.messages.push(message(Kind::NewRule, self.table.family, &rule));
+    }
+
+    /// A set with its elements; `types` are those of the key's parts.
+    fn set(&mut self, name: &str, types: &[u32], elements: Vec<Vec<u8>>) {
+        self.sets += 1;
+        let kind = types.iter().fold(0, |kind, part| kind << 6 | part);
+        let length: u32 = types.iter().map(|part| if *part == ADDRESS6 { 16 } else { 4 }).sum();
+        let set = Attributes::default().name(1, self.table.name).name(2, name).number(3, 0).number(4, kind);
+        let set = set.number(5, length).number(10, self.sets);
+        self.messages.push(message(Kind::NewSet, self.table.family, &set));
+        for part in elements.chunks(ELEMENTS) {
+            let list = part.iter().fold(Attributes::default(), |list, key| list.nest(1, &element(key)));
+            let elements = Attributes::default().name(1, self.table.name).name(2, name).nest(3, &list);
+            self.messages.push(message(Kind::NewElements, self.table.family, &elements));
+        }
+    }
+}
+
+fn element(key: &[u8]) -> Attributes {
+    Attributes::default().nest(1, &Attributes::default().with(1, key))
+}
+
+fn octets(address: &IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// A connection as the sets have it; `None` where its ends are of two families.
+fn key(tuple: &FourTuple) -> Option<Vec<u8>> {
+    let end = |end: &SocketAddr| [octets(&end.ip()), end.port().to_be_bytes().to_vec(), vec![0, 0]].concat();
+    (tuple.local.is_ipv4() == tuple.remote.is_ipv4()).then(|| [end(&tuple.local), end(&tuple.remote)].concat())
+}
+
+/// A name as the kernel compares it, cut where it could not be a device's.
+fn device_name(name: &str) -> [u8; NAME] {
+    let mut bytes = [0; NAME];
+    for (to, from) in bytes.iter_mut().zip(name.bytes().take(NAME - 1)) {
+        *to = from;
+    }
+    bytes
+}

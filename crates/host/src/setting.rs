@@ -1,0 +1,153 @@
+//! Kernel settings that engines of a network namespace hold together: the first to hold one writes down what it was, the
+//! last to release it makes it that again, unless someone else has changed it since. A killed engine holds what it held
+//! until its instance is cleaned up. When a setting is needed is `netplan`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use mrvpn_netplan::Setting;
+use serde::{Deserialize, Serialize};
+
+use crate::here::{Here, Locked};
+
+/// Where a setting is, and what it has to be.
+const fn place(setting: Setting) -> (&'static str, &'static str) {
+    match setting {
+        // A packet that comes in is looked up the way back with its mark, as it is looked up when it goes out. Without
+        // it, a strict reverse path filter takes answers to the engine's own sockets for forged: their way back,
+        // unmarked, would be the device.
+        Setting::SourceValidMark => ("/proc/sys/net/ipv4/conf/all/src_valid_mark", "1"),
+    }
+}
+
+/// The settings of this thread's network namespace, and who holds them.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    held: Store,
+}
+
+#[derive(Debug)]
+enum Store {
+    /// In a directory that engines share.
+    Shared(PathBuf),
+    /// By this process alone.
+    Alone(Held),
+}
+
+/// Who holds what, and what it was before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    /// The boot in which it was written.
+    boot: String,
+    settings: BTreeMap<Setting, Holders>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Holders {
+    before: String,
+    holders: BTreeSet<String>,
+}
+
+/// What is written down, kept locked while it is changed.
+struct Open {
+    held: Held,
+    file: Option<Locked>,
+}
+
+impl Settings {
+    /// With a directory that engines share, or for this process alone.
+    pub(crate) fn new(shared: Option<&Path>) -> Self {
+        let held = shared.map_or_else(|| Store::Alone(Held::default()), |path| Store::Shared(path.to_owned()));
+        Self { held }
+    }
+
+    /// Makes the setting what is needed, and notes that `holder` needs it.
+    pub(crate) fn hold(&mut self, setting: Setting, holder: &str) -> io::Result<()> {
+        let (path, wanted) = place(setting);
+        let now = value(path)?;
+        let mut open = self.open()?;
+        let entry = open.held.settings.entry(setting).or_default();
+        if entry.holders.is_empty() {
+            entry.before.clone_from(&now);
+        }
+        entry.holders.insert(String::from(holder));
+        // Written down before it is done.
+        self.save(&mut open)?;
+        if now == wanted { Ok(()) } else { fs::write(path, wanted) }
+    }
+
+    /// Notes that `holder` needs the setting no more, and makes it what it was where no other does.
+    pub(crate) fn release(&mut self, setting: Setting, holder: &str) -> io::Result<()> {
+        let (path, wanted) = place(setting);
+        let mut open = self.open()?;
+        let Some(entry) = open.held.settings.get_mut(&setting) else { return self.save(&mut open) };
+        if entry.holders.remove(holder) && entry.holders.is_empty() && value(path)? == wanted {
+            fs::write(path, &entry.before)?;
+        }
+        if entry.holders.is_empty() {
+            open.held.settings.remove(&setting);
+        }
+        self.save(&mut open)
+    }
+
+    /// What `holder` holds and is as it has to be.
+    pub(crate) fn standing(&mut self, holder: &str) -> io::Result<Vec<Setting>> {
+        let mut open = self.open()?;
+        let mut standing = Vec::new();
+        for (setting, entry) in &open.held.settings {
+            let (path, wanted) = place(*setting);
+            if entry.holders.contains(holder) && value(path)? == wanted {
+                standing.push(*setting);
+            }
+        }
+        self.save(&mut open)?;
+        Ok(standing)
+    }
+
+    fn open(&self) -> io::Result<Open> {
+        match &self.held {
+            Store::Alone(held) => Ok(Open { held: held.clone(), file: None }),
+            Store::Shared(path) => {
+                let here = Here::now()?;
+                let mut file = Locked::open(&here.file(path, "settings"))?;
+                Ok(Open { held: read(&mut file, here)?, file: Some(file) })
+            }
+        }
+    }
+
+    fn save(&mut self, open: &mut Open) -> io::Result<()> {
+        match (&mut self.held, &mut open.file) {
+            (Store::Shared(_), Some(file)) => store(file, &open.held),
+            (Store::Alone(held), _) => {
+                held.clone_from(&open.held);
+                Ok(())
+            }
+            (Store::Shared(_), None) => Ok(()),
+        }
+    }
+}
+
+fn value(path: &str) -> io::Result<String> {
+    Ok(String::from(fs::read_to_string(path)?.trim()))
+}
+
+/// What the file says; nothing where it is of another boot or cannot be read.
+fn read(file: &mut Locked, here: Here) -> io::Result<Held> {
+    let mut text = String::new();
+    file.file.read_to_string(&mut text)?;
+    let held: Option<Held> = serde_json::from_str(&text).ok().filter(|held: &Held| held.boot == here.boot);
+    Ok(held.unwrap_or_else(|| Held { boot: here.boot, settings: BTreeMap::new() }))
+}
+
+/// Writes the file, or removes it where nobody holds anything.
+fn store(file: &mut Locked, held: &Held) -> io::Result<()> {
+    if held.settings.is_empty() {
+        return file.remove();
+    }
+    let text = serde_json::to_string(held)?;
+    file.file.rewind()?;
+    file.file.set_len(0)?;
+    file.file.write_all(text.as_bytes())
+}
