@@ -5,16 +5,15 @@
 mod verdict; // what is said of one file
 
 use std::collections::BTreeSet;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mrvpn_profile::config::{self, Config, Located, Rule, Tunnel};
-use mrvpn_profile::{Secret, escape, ovpn};
+use mrvpn_profile::{escape, ovpn};
 
 use super::answer;
 use crate::failure::{FAILED, Failure};
-use crate::load::files::{ProfileFiles, read_regular};
+use crate::load::files::{ProfileFiles, holds_a_secret};
+use crate::load::reader::{Contents, Disk, Reader};
 use verdict::{Remark, Verdict, summary};
 
 pub(super) fn run(json: bool, files: &[PathBuf]) -> Result<u8, Failure> {
@@ -53,10 +52,10 @@ fn judge_config(file: &Path) -> Vec<Verdict> {
     let mut judged = BTreeSet::new();
     for tunnel in tunnels {
         let profile = beside.join(&tunnel.profile.value);
-        match read_regular(&profile) {
+        match read(&profile) {
             Err(why) => verdict.refused.push(unreadable("profile", &tunnel.profile, &why)),
-            Ok(text) if judged.insert(profile.clone()) => {
-                profiles.push(judge_text(&profile, &text, Wrapper::of(tunnel)));
+            Ok(contents) if judged.insert(profile.clone()) => {
+                profiles.push(judge_contents(&profile, &contents, Wrapper::of(tunnel)));
             }
             Ok(_) => {}
         }
@@ -66,8 +65,9 @@ fn judge_config(file: &Path) -> Vec<Verdict> {
 }
 
 fn read_config(file: &Path) -> Result<Config, Remark> {
-    let bytes = read_regular(file).map_err(|why| Remark::file(&why, "check the path"))?;
-    let text = str::from_utf8(bytes.expose()).map_err(|_| Remark::file("it is not UTF-8 text", "save it as UTF-8"))?;
+    let contents = read(file).map_err(|why| Remark::file(&why, "check the path"))?;
+    let text = str::from_utf8(contents.bytes.expose())
+        .map_err(|_| Remark::file("it is not UTF-8 text", "save it as UTF-8"))?;
     config::parse(text).map_err(|error| Remark::new(error.line, "", &error.message, &error.hint))
 }
 
@@ -87,15 +87,14 @@ fn unreachable_rules(rules: &[Rule]) -> Vec<Remark> {
 /// A file of user and password must be there, whole, and nobody else's to read.
 fn judge_credentials(beside: &Path, named: &Located<String>) -> Option<Remark> {
     let path = beside.join(&named.value);
-    let read = read_regular(&path).and_then(|content| ovpn::credentials(&content));
-    match read {
-        Err(why) => Some(unreadable("credentials", named, &why)),
-        Ok(_) if open_to_others(&path) => {
-            let why = format!("others can read `{}`", escape(named.value.as_bytes()));
-            Some(Remark::new(Some(named.line), "credentials", &why, &chmod(&path)))
-        }
-        Ok(_) => None,
+    let contents = match read(&path) {
+        Ok(contents) => contents,
+        Err(why) => return Some(unreadable("credentials", named, &why)),
+    };
+    if contents.open_to_others {
+        return Some(Remark::new(Some(named.line), "credentials", &open_to_others(&path), &chmod(&path)));
     }
+    ovpn::credentials(&contents.bytes).err().map(|why| unreadable("credentials", named, &why))
 }
 
 fn unreadable(key: &str, named: &Located<String>, why: &str) -> Remark {
@@ -117,24 +116,27 @@ impl Wrapper {
 }
 
 fn judge_profile(file: &Path, wrapper: Wrapper) -> Verdict {
-    match read_regular(file) {
-        Ok(text) => judge_text(file, &text, wrapper),
+    match read(file) {
+        Ok(contents) => judge_contents(file, &contents, wrapper),
         Err(why) => {
             Verdict::of(file).refused_for(Remark::file(&why, "check the path; a profile is a file that ends in .ovpn"))
         }
     }
 }
 
-fn judge_text(file: &Path, text: &Secret<Vec<u8>>, wrapper: Wrapper) -> Verdict {
+fn judge_contents(file: &Path, contents: &Contents, wrapper: Wrapper) -> Verdict {
+    let text = contents.bytes.expose();
     let mut named = ProfileFiles::beside(file);
-    let judgement =
-        ovpn::parse(text.expose(), &mut named).map_or_else(|error| *error.judgement, |parsed| parsed.judgement);
+    let judgement = ovpn::parse(text, &mut named).map_or_else(|error| *error.judgement, |parsed| parsed.judgement);
     let mut verdict = Verdict::of(file).with(judgement);
     if wrapper == Wrapper::Bypassed {
         verdict.warnings.retain(|warning| warning.why != ovpn::ON_THIS_MACHINE);
     }
+    if let Some(open) = named.open_credentials() {
+        verdict.refuse_instead("auth-user-pass", &open_to_others(open), &chmod(open));
+    }
     verdict.warnings.extend(named.notes().iter().map(|note| Remark::note(file, note)));
-    if holds_a_secret(text.expose()) && open_to_others(file) {
+    if contents.open_to_others && holds_a_secret(text) {
         verdict
             .warnings
             .push(Remark::file("others can read this file, and a key or a password is inside", &chmod(file)));
@@ -142,48 +144,23 @@ fn judge_text(file: &Path, text: &Secret<Vec<u8>>, wrapper: Wrapper) -> Verdict 
     verdict
 }
 
-/// Whether a private key or a password stands in the profile itself.
-fn holds_a_secret(text: &[u8]) -> bool {
-    SECRETS.iter().any(|mark| text.windows(mark.len()).any(|window| window == *mark))
+/// The contents of a regular file, and who else may read it.
+fn read(file: &Path) -> Result<Contents, String> {
+    Disk::default().read(file).map_err(|error| error.why)
 }
 
-fn open_to_others(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|about| Permissions::mode(&about.permissions()) & 0o077 != 0)
+fn open_to_others(file: &Path) -> String {
+    format!("others can read `{}`", escape(file.display().to_string().as_bytes()))
 }
 
 fn chmod(file: &Path) -> String {
     format!("chmod 600 {}", escape(file.display().to_string().as_bytes()))
 }
 
-const SECRETS: [&[u8]; 2] = [b"PRIVATE KEY-----", b"<auth-user-pass>"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A directory of its own for one test; removed at its end.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("mrvpn-check-{}-{name}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
-            let path = self.0.join(name);
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            path
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::load::scratch::Scratch;
 
     const PROFILE: &str = "client\ndev tun\nremote 192.0.2.1\nauth-user-pass\nup /bin/true\n\
                            <ca>\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n</ca>\n";
@@ -191,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_program_in_a_profile_is_ignored_with_its_line() {
-        let scratch = Scratch::new("up");
+        let scratch = Scratch::new("check-up");
         let verdict = judge(&scratch.file("a.ovpn", PROFILE, 0o600)).remove(0);
         assert!(verdict.accepted, "{verdict:?}");
         assert!(
@@ -203,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_profile_that_loads_code_is_refused_with_line_and_reason() {
-        let scratch = Scratch::new("plugin");
+        let scratch = Scratch::new("check-plugin");
         let verdict = judge(&scratch.file("a.ovpn", &format!("{PROFILE}plugin x.so\n"), 0o600)).remove(0);
         assert!(!verdict.accepted);
         assert!(verdict.text().contains("a.ovpn:11: error: `plugin`"), "{}", verdict.text());
@@ -211,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_configuration_is_judged_with_the_profiles_that_it_names_once_each() {
-        let scratch = Scratch::new("toml");
+        let scratch = Scratch::new("check-toml");
         scratch.file("uk.ovpn", PROFILE, 0o600);
         let twice = format!("{CONFIG}{}", CONFIG.replace("name = \"uk\"", "name = \"uk2\""));
         let verdicts = judge(&scratch.file("mrvpn.toml", &twice, 0o600));
@@ -222,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_profile_or_credentials_that_are_not_there_refuse_the_configuration_at_their_line() {
-        let scratch = Scratch::new("absent");
+        let scratch = Scratch::new("check-absent");
         let verdicts = judge(&scratch.file("mrvpn.toml", &format!("{CONFIG}credentials = \"uk.auth\"\n"), 0o600));
         let lines: Vec<_> = verdicts[0].refused.iter().map(|remark| (remark.line, remark.directive.as_str())).collect();
         assert_eq!(lines, [(4, "credentials"), (3, "profile")]);
@@ -231,7 +208,7 @@ mod tests {
 
     #[test]
     fn credentials_that_others_can_read_are_refused_with_the_line_to_type() {
-        let scratch = Scratch::new("auth");
+        let scratch = Scratch::new("check-auth");
         scratch.file("uk.ovpn", PROFILE, 0o600);
         let config = scratch.file("mrvpn.toml", &format!("{CONFIG}credentials = \"uk.auth\"\n"), 0o600);
         scratch.file("uk.auth", "ann\nsecret\n", 0o640);
@@ -244,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_profile_with_a_key_inside_that_others_can_read_is_warned_of() {
-        let scratch = Scratch::new("open");
+        let scratch = Scratch::new("check-open");
         let inline = format!("{PROFILE}<auth-user-pass>\nann\nsecret\n</auth-user-pass>\n");
         let warned = |text: &str, mode: u32| {
             let verdict = judge(&scratch.file("a.ovpn", text, mode)).remove(0);
@@ -256,8 +233,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_user_and_password_that_the_profile_names_is_refused_where_others_can_read_it() {
+        let scratch = Scratch::new("check-named");
+        let profile = scratch.file("a.ovpn", &PROFILE.replace("auth-user-pass", "auth-user-pass a.auth"), 0o600);
+        scratch.file("a.auth", "ann\nsecret\n", 0o644);
+        let verdict = judge(&profile).remove(0);
+        assert!(
+            !verdict.accepted && verdict.warnings.iter().all(|warning| warning.directive.is_empty()),
+            "{verdict:?}"
+        );
+        assert_eq!((verdict.refused[0].line, verdict.refused.len()), (4, 1));
+        assert!(verdict.refused[0].hint.starts_with("chmod 600 "));
+        scratch.file("a.auth", "ann\nsecret\n", 0o600);
+        assert!(judge(&profile)[0].accepted);
+    }
+
+    #[test]
     fn a_bypass_answers_the_warning_of_a_server_on_this_machine() {
-        let scratch = Scratch::new("bypass");
+        let scratch = Scratch::new("check-bypass");
         let profile = scratch.file("uk.ovpn", &PROFILE.replace("192.0.2.1", "127.0.0.1"), 0o600);
         let warned = |verdict: &Verdict| verdict.warnings.iter().any(|warning| warning.directive == "remote");
         assert!(warned(&judge(&profile)[0]));
@@ -268,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_no_flow_can_reach_is_warned_of_with_both_lines() {
-        let scratch = Scratch::new("rules");
+        let scratch = Scratch::new("check-rules");
         scratch.file("uk.ovpn", PROFILE, 0o600);
         let rules = "[[rule]]\nname = \"all\"\nvia = \"uk\"\n[[rule]]\nto = \"10.0.0.0/8\"\nvia = \"direct\"\n";
         let verdict = judge(&scratch.file("mrvpn.toml", &format!("{CONFIG}{rules}"), 0o600)).remove(0);

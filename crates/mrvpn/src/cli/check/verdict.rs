@@ -44,6 +44,15 @@ impl Verdict {
         self
     }
 
+    /// Refuses what was only warned of: `up` would not go on with it either.
+    pub(super) fn refuse_instead(&mut self, directive: &str, why: &str, hint: &str) {
+        let warned = self.warnings.iter().position(|warning| warning.directive == directive);
+        let line = warned.map(|place| self.warnings.remove(place).line);
+        self.used.retain(|used| used != directive);
+        self.refused.push(Remark::new(line, directive, why, hint));
+        self.accepted = false;
+    }
+
     /// What became of each line of a profile, which is accepted where none is refused.
     pub(super) fn with(mut self, judgement: Judgement) -> Self {
         let lines = judgement.used.len();
