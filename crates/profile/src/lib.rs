@@ -28,6 +28,7 @@ pub use assignment::{Assignment, AuthToken, Ipv4Assignment, Ipv6Assignment, Prot
 pub use cipher::{Cipher, Digest};
 pub use escape::escape;
 pub use name::TunnelName;
+pub use nearest::nearest;
 pub use profile::{
     AuthRetry, AuthUserPass, Credentials, Keepalive, PeerName, Profile, PullOptions, RedirectGateway, Remote, Renewal,
     Route, RouteVia, TlsOptions, Transport,
