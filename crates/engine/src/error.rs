@@ -149,4 +149,36 @@ impl TunnelError {
             retry_at: None,
         }
     }
+
+    /// A fault of our own in this tunnel's work.
+    #[must_use]
+    pub fn internal(at: Moment) -> Self {
+        Self {
+            code: "internal",
+            stage: "ended",
+            message: "a fault of mrvpn itself ended this session".to_owned(),
+            hint:
+                "it is tried again, and the other tunnels are not concerned; please report it with what `mrvpn logs` \
+                   says"
+                    .to_owned(),
+            at,
+            retry_at: None,
+        }
+    }
+
+    /// What was sent to the server came back into the interface.
+    #[must_use]
+    pub fn looped(remote: &str, at: Moment) -> Self {
+        Self {
+            code: "loop",
+            stage: "route",
+            message: format!("what is sent to {remote} comes back into the tunnel"),
+            hint: "`remote` is a local wrapper (as stunnel) whose own connection is captured: name the address that it \
+                   connects to with `bypass` of this tunnel, or by a line `route ADDRESS 255.255.255.255 net_gateway` in \
+                   the profile, then `mrvpn tunnel start`"
+                .to_owned(),
+            at,
+            retry_at: None,
+        }
+    }
 }

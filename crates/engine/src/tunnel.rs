@@ -73,7 +73,7 @@ struct Running {
 /// One tunnel.
 pub struct Tunnel {
     id: TunnelId,
-    config: TunnelConfig,
+    config: Arc<TunnelConfig>,
     connector: Connector,
     remotes: Option<Remotes>,
     backoff: Backoff,
@@ -96,7 +96,14 @@ pub struct Tunnel {
 impl Tunnel {
     /// A tunnel that does nothing until [`Tunnel::dial`].
     #[must_use]
-    pub fn new(id: TunnelId, config: TunnelConfig, connector: Connector, seed: [u8; 32], now: Moment) -> Self {
+    pub fn new(
+        id: TunnelId,
+        config: impl Into<Arc<TunnelConfig>>,
+        connector: Connector,
+        seed: [u8; 32],
+        now: Moment,
+    ) -> Self {
+        let config = config.into();
         let mut rng = ChaCha8Rng::from_seed(seed);
         let remotes = Remotes::new(&config.profile.remotes, config.profile.remote_random, || rng.next_u32());
         Self {
@@ -122,6 +129,27 @@ impl Tunnel {
         }
     }
 
+    /// Counts its attempts on from `last`: what comes late of an earlier tunnel of this number is none of them.
+    #[must_use]
+    pub fn counting_from(mut self, last: Attempt) -> Self {
+        self.last_attempt = last;
+        self
+    }
+
+    /// The same tunnel made anew after a fault of our own in its work, of which nothing but what it is and how often it
+    /// failed is believed. All its sockets are to be closed, and it tries again after a pause.
+    #[must_use]
+    pub fn made_anew(self, seed: [u8; 32], now: Moment) -> Self {
+        let Self { id, config, connector, backoff, was_up, last_attempt, .. } = self;
+        let mut fresh = Self::new(id, config, connector, seed, now).counting_from(last_attempt);
+        fresh.backoff = backoff;
+        fresh.was_up = was_up;
+        fresh.asks.push_back(Ask::Close);
+        let pause = fresh.backoff.next(fresh.rng.next_u32());
+        fresh.wait(TunnelError::internal(now), pause, true, now);
+        fresh
+    }
+
     /// Begins to connect. Nothing happens where the tunnel is past that.
     pub fn dial(&mut self, now: Moment) {
         if matches!(self.phase, Phase::Idle) {
@@ -129,9 +157,10 @@ impl Tunnel {
         }
     }
 
-    /// What the resolver found for the name that was asked; an error text where nothing.
-    pub fn handle_resolved(&mut self, answer: Result<Vec<IpAddr>, String>, now: Moment) {
-        if matches!(self.phase, Phase::Resolving) {
+    /// What the resolver found for the name `host`; an error text where nothing. An answer to an older question is passed
+    /// over, unless it is about the same name.
+    pub fn handle_resolved(&mut self, host: &str, answer: Result<Vec<IpAddr>, String>, now: Moment) {
+        if matches!(self.phase, Phase::Resolving) && self.remote_name() == Some(host) {
             self.resolved(answer, now);
         }
     }
@@ -270,6 +299,23 @@ impl Tunnel {
         }
     }
 
+    /// Ends a pause between two tries.
+    pub fn hurry(&mut self, now: Moment) {
+        if matches!(self.phase, Phase::Waiting { .. }) {
+            self.attempt(now);
+            self.note_state(now);
+        }
+    }
+
+    /// Its own outer packets came back into the interface: trying again as before would only do the same.
+    pub fn handle_loop(&mut self, now: Moment) {
+        if matches!(self.phase, Phase::Running(_) | Phase::Racing(_)) {
+            let remote = self.last_remote.map(|(remote, _)| remote.to_string()).unwrap_or_default();
+            self.asks.push_back(Ask::Close);
+            self.fail(TunnelError::looped(&remote, now), None, false, now);
+        }
+    }
+
     /// Refuses the tunnel from outside: another tunnel of the same account was refused, or credentials are missing.
     pub fn refuse(&mut self, error: TunnelError, now: Moment) {
         if matches!(self.phase, Phase::Idle | Phase::Waiting { .. }) {
@@ -277,7 +323,7 @@ impl Tunnel {
         }
     }
 
-    /// Its place.
+    /// Its number.
     #[must_use]
     pub fn id(&self) -> TunnelId {
         self.id
@@ -347,6 +393,12 @@ impl Tunnel {
     #[must_use]
     pub fn remote_name(&self) -> Option<&str> {
         self.remotes.as_ref().map(|remotes| remotes.current().host.as_str())
+    }
+
+    /// The number of its last attempt.
+    #[must_use]
+    pub fn last_attempt(&self) -> Attempt {
+        self.last_attempt
     }
 
     /// From the first datagram of the last session to its assignment.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mrvpn_profile::{Credentials, Secret};
 use mrvpn_proto::peer::Login;
-use table::{ACCEPTED, ANCHOR, FR, Table, UK, ends, reply, udp};
+use table::{ACCEPTED, ANCHOR, FR, Table, UK, ends, good, reply, udp};
 
 const UK_INNER: Ipv4Addr = Ipv4Addr::new(10, 100, 0, 2);
 const FR_INNER: Ipv4Addr = Ipv4Addr::new(10, 101, 0, 2);
@@ -15,10 +15,6 @@ const FR_INNER: Ipv4Addr = Ipv4Addr::new(10, 101, 0, 2);
 const CLAIMED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 0);
 /// Claimed by nobody.
 const ANYWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-
-fn good() -> Login {
-    Login::Only(Credentials { user: "ann".to_owned(), password: Secret::new("secret".to_owned()) })
-}
 
 fn up() -> Table {
     let table = Table::new([good(), good()]);
@@ -95,7 +91,7 @@ fn a_wrong_password_of_one_account_costs_one_login() {
 #[test]
 fn a_server_that_never_answers_is_reported_after_ten_seconds_and_tried_on() {
     let mut table = Table::new([good(), good()]);
-    table.off = [true, false];
+    table.off = vec![true, false];
     table.servers[0].forget();
     table.run(Duration::from_secs(60));
     let status = table.status();

@@ -1,17 +1,20 @@
-//! The fleet as `status` shows it (contract.md section 3). Reads only; what counts packets is handed in.
+//! The fleet as `status` shows it (contract.md section 3). Reads only; what counts packets is handed in. Warnings are
+//! `warnings.rs`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mrvpn_netplan::ranges::is_private;
 use mrvpn_netplan::{Conflict, ConflictKind};
 use mrvpn_profile::Transport;
-use mrvpn_router::limits::LEAST_MTU_V6;
 use mrvpn_router::{DefaultChoice, TunnelId};
 
-use super::{Fleet, limit, own_claims};
+use super::Fleet;
+use super::roster::Member;
+use super::runner::{Runner, limit};
+use super::warnings::tunnel_warnings;
 use crate::error::TunnelError;
 use crate::status::{ClockPair, ConflictStatus, DefaultStatus, ErrorStatus, InterfaceStatus, Status, TunnelStatus};
-use crate::tunnel::{Tunnel, TunnelState};
+use crate::tunnel::TunnelState;
 
 /// What a lane has counted for one tunnel, or for none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,44 +34,67 @@ impl Fleet {
         Status {
             schema: 1,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            config: self.config.config_path.clone(),
-            since: clocks.rfc3339(self.started),
+            config: self.roster.config.config_path.clone(),
+            since: clocks.rfc3339(self.roster.started),
             state: self.state_name().to_owned(),
             interface: Some(self.interface_status()),
             default: self.default_status(),
             lan: self.lan(),
             warnings: self.warnings(),
-            tunnels: self.tunnels.iter().map(|tunnel| self.tunnel_status(tunnel, clocks, counted)).collect(),
-            conflicts: self.book.conflicts().iter().chain(&self.claim_conflicts).map(|c| self.conflict(c)).collect(),
+            tunnels: self
+                .present()
+                .map(|(member, runner)| self.tunnel_status(member, runner, clocks, counted))
+                .collect(),
+            conflicts: self.conflicts().map(|conflict| conflict_status(conflict, |id| self.name_of(id))).collect(),
             guard: "off".to_owned(),
             drops: counted(None).drops,
             pid: std::process::id(),
         }
     }
 
-    /// Whether each tunnel is up or has failed, so that `up` need not wait any longer.
+    /// Whether each tunnel is up, has failed or was stopped, so that `up` need not wait any longer.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.planned_once && self.tunnels.iter().all(|t| t.state() == TunnelState::Up || t.error().is_some())
+        let settled = |runner: &Runner| match runner.state() {
+            TunnelState::Up | TunnelState::Stopped => true,
+            TunnelState::Connecting | TunnelState::Authenticating | TunnelState::Reconnecting | TunnelState::Failed => {
+                runner.tunnel.error().is_some()
+            }
+        };
+        self.planned_once && self.present().all(|(_, runner)| settled(runner))
     }
 
     /// Whether all tunnels were refused for good, so that running on makes no sense.
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
-        let refused = |t: &Tunnel| t.state() == TunnelState::Failed && t.error().is_none_or(|e| e.retry_at.is_none());
-        !self.tunnels.is_empty() && self.tunnels.iter().all(refused)
+        let refused = |runner: &Runner| {
+            runner.state() == TunnelState::Failed && runner.tunnel.error().is_none_or(|e| e.retry_at.is_none())
+        };
+        self.present().next().is_some() && self.present().all(|(_, runner)| refused(runner))
     }
 
+    /// The tunnels of the configuration in its order, with their sessions.
+    pub(super) fn present(&self) -> impl Iterator<Item = (&Member, &Runner)> {
+        self.roster.in_order().filter_map(|(id, member)| Some((member, self.runners.get(&id)?)))
+    }
+
+    pub(super) fn conflicts(&self) -> impl Iterator<Item = &Conflict> {
+        self.roster.book.conflicts().iter().chain(&self.decision.conflicts)
+    }
+
+    /// Tunnels that the user stopped do not count, unless all are.
     fn state_name(&self) -> &'static str {
-        let all = |state| self.tunnels.iter().all(|tunnel| tunnel.state() == state);
-        let any = |state| self.tunnels.iter().any(|tunnel| tunnel.state() == state);
-        if all(TunnelState::Stopped) {
+        let mut counted = self.present().map(|(_, runner)| runner).filter(|r| r.state() != TunnelState::Stopped);
+        let running: Vec<&Runner> = counted.by_ref().collect();
+        let has_error =
+            |runner: &&Runner| runner.state() != TunnelState::Reconnecting && runner.tunnel.error().is_some();
+        if running.is_empty() {
             "down"
-        } else if all(TunnelState::Up) {
+        } else if running.iter().all(|runner| runner.state() == TunnelState::Up) {
             "up"
-        } else if self.tunnels.iter().any(|t| t.state() != TunnelState::Reconnecting && t.error().is_some()) {
+        } else if running.iter().any(has_error) {
             "degraded"
-        } else if any(TunnelState::Reconnecting) {
+        } else if running.iter().any(|runner| runner.state() == TunnelState::Reconnecting) {
             "reconnecting"
         } else {
             "connecting"
@@ -77,86 +103,56 @@ impl Fleet {
 
     fn interface_status(&self) -> InterfaceStatus {
         InterfaceStatus {
-            name: self.config.scope.device.clone(),
+            name: self.roster.config.scope.device.clone(),
             strategy: "alias".to_owned(),
             mtu: 1500,
             generation: 1,
             offloads: self.offloads.names().map(str::to_owned).collect(),
-            addresses: self.book.interface_addresses().iter().map(ToString::to_string).collect(),
+            addresses: self.roster.book.interface_addresses().iter().map(ToString::to_string).collect(),
         }
     }
 
     fn lan(&self) -> Vec<String> {
-        let private = self.facts.on_link.iter().map(|link| link.net).filter(is_private);
+        let private = self.roster.facts.on_link.iter().map(|link| link.net).filter(is_private);
         let lan: BTreeSet<String> = private.map(|net| net.to_string()).collect();
         lan.into_iter().collect()
     }
 
-    fn default_status(&self) -> Option<DefaultStatus> {
-        let (choice, over, stances) = match self.defaults.v4 {
-            DefaultChoice::Tunnel(id) => (id, self.default_v4, self.stances(|offer| offer.v4)),
-            DefaultChoice::NotOffered | DefaultChoice::Undecided => match self.defaults.v6 {
-                DefaultChoice::Tunnel(id) => (id, self.default_v6, self.stances(|offer| offer.v6)),
-                DefaultChoice::NotOffered | DefaultChoice::Undecided => return None,
-            },
+    pub(super) fn default_status(&self) -> Option<DefaultStatus> {
+        let defaults = self.decision.defaults;
+        let (choice, waiting) = match (defaults.v4, defaults.v6) {
+            (DefaultChoice::Tunnel(id), _) => {
+                (id, self.roster.default_v4.waiting(&self.roster.stances(|offer| offer.v4)))
+            }
+            (_, DefaultChoice::Tunnel(id)) => {
+                (id, self.roster.default_v6.waiting(&self.roster.stances(|offer| offer.v6)))
+            }
+            (DefaultChoice::NotOffered | DefaultChoice::Undecided, _) => return None,
         };
-        let tunnel = self.tunnels.get(choice.index())?;
-        let why = if tunnel.config().default {
+        let config = &self.roster.member(choice)?.config;
+        let why = if config.default {
             "first in the file that says `default = true`"
-        } else if tunnel.config().profile.pull.redirect_gateway.is_some() {
+        } else if config.profile.pull.redirect_gateway.is_some() {
             "first in the file whose profile asks for it"
         } else {
             "first in the file whose server offers it"
         };
-        let waiting = over.waiting(&stances);
         Some(DefaultStatus {
-            via: tunnel.config().name.clone(),
+            via: config.name.clone(),
             why: why.to_owned(),
-            waiting: waiting.iter().filter_map(|id| self.name(*id)).collect(),
+            waiting: waiting.iter().map(|id| self.name_of(*id)).collect(),
         })
-    }
-
-    fn conflict(&self, conflict: &Conflict) -> ConflictStatus {
-        let name = |id: TunnelId| self.name(id).unwrap_or_else(|| id.to_string());
-        ConflictStatus {
-            kind: kind_name(conflict.kind).to_owned(),
-            tunnels: conflict.tunnels.iter().map(|id| name(*id)).collect(),
-            what: conflict.what.clone(),
-            resolution: conflict.resolution.describe(name),
-        }
-    }
-
-    fn name(&self, id: TunnelId) -> Option<String> {
-        self.tunnels.get(id.index()).map(|tunnel| tunnel.config().name.clone())
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        let held = match self.default_status() {
-            Some(default) => default.via,
-            None => self.tunnels.iter().map(|t| t.config().name.as_str()).collect::<Vec<_>>().join(", "),
-        };
-        let fails = if held.contains(", ") { "their tunnel fails".to_owned() } else { format!("{held} fails") };
-        let mut warnings = vec![format!(
-            "While mrvpn runs or has crashed, traffic of {held} is refused if {fails}. Programs that bind to a network \
-             card themselves are not held (guard, later)."
-        )];
-        let resolvers: Vec<String> = self.resolvers.iter().map(ToString::to_string).collect();
-        let named = if resolvers.is_empty() { String::new() } else { format!(" ({})", resolvers.join(", ")) };
-        warnings.push(format!(
-            "Names are still asked of this machine's own resolver{named}: sites may see your real region."
-        ));
-        warnings.extend(self.plan_trouble.iter().map(|why| format!("the host is not as planned: {why}")));
-        warnings
     }
 
     fn tunnel_status(
         &self,
-        tunnel: &Tunnel,
+        member: &Member,
+        runner: &Runner,
         clocks: ClockPair,
         counted: &dyn Fn(Option<TunnelId>) -> Counted,
     ) -> TunnelStatus {
-        let config = tunnel.config();
-        let entry = self.book.entry(tunnel.id());
+        let (config, tunnel, book) = (&member.config, &runner.tunnel, &self.roster.book);
+        let entry = book.entry(tunnel.id());
         let established = tunnel.established();
         let assignment = established.map(|established| &established.assignment);
         let counters = counted(Some(tunnel.id()));
@@ -166,20 +162,19 @@ impl Fleet {
         let gateway_v6 = assignment.and_then(|a| a.ipv6).and_then(|a| a.gateway).map(|a| a.to_string());
         let presented_v4 = entry.and_then(|entry| entry.presented_v4).map(|address| format!("{address}/32"));
         let presented_v6 = entry.and_then(|entry| entry.presented_v6).map(|address| format!("{address}/128"));
-        let bind_v4 = self.book.bind_v4(tunnel.id()).map(|address| address.to_string());
-        let bind_v6 = self.book.bind_v6(tunnel.id()).map(|address| address.to_string());
-        let mut routes: Vec<String> = own_claims(tunnel).iter().map(|claim| claim.prefix.to_string()).collect();
-        routes.dedup();
+        let bind_v4 = book.bind_v4(tunnel.id()).map(|address| address.to_string());
+        let bind_v6 = book.bind_v6(tunnel.id()).map(|address| address.to_string());
+        let claims = self.roster.own_claims(tunnel.id());
         TunnelStatus {
             name: config.name.clone(),
-            state: tunnel.state().name().to_owned(),
+            state: runner.state().name().to_owned(),
             since: clocks.rfc3339(tunnel.since()),
             assigned: assigned_v4.into_iter().chain(assigned_v6).collect(),
             presented: presented_v4.into_iter().chain(presented_v6).collect(),
             bind: bind_v4.into_iter().chain(bind_v6).collect(),
             gateway: gateway_v4.into_iter().chain(gateway_v6).collect(),
             dns: assignment.map(|a| a.dns.iter().map(ToString::to_string).collect()).unwrap_or_default(),
-            routes,
+            routes: claims.iter().map(|claim| claim.prefix.to_string()).collect(),
             remote: tunnel.remote().map(|(remote, transport)| format!("{remote}/{}", transport_name(transport))),
             remote_name: tunnel.remote_name().map(str::to_owned),
             cipher: established.map(|established| established.cipher.to_string()),
@@ -188,7 +183,7 @@ impl Fleet {
             rx_bytes: counters.rx_bytes,
             tx_bytes: counters.tx_bytes,
             drops: counters.drops,
-            warnings: tunnel_warnings(tunnel),
+            warnings: tunnel_warnings(config, tunnel),
             error: tunnel.error().map(|error| error_status(error, &config.file, clocks)),
         }
     }
@@ -210,22 +205,16 @@ const fn transport_name(transport: Transport) -> &'static str {
     }
 }
 
-fn tunnel_warnings(tunnel: &Tunnel) -> Vec<String> {
-    let mut warnings = tunnel.config().warnings.clone();
-    if let Some(established) = tunnel.established() {
-        warnings.extend(established.warnings.iter().cloned());
-        if let Some(ipv6) = established.assignment.ipv6.filter(|_| limit(tunnel) < LEAST_MTU_V6) {
-            warnings.push(format!(
-                "the server assigned {}, but the tunnel carries {} bytes and IPv6 needs {LEAST_MTU_V6}: IPv6 is refused",
-                ipv6.address,
-                limit(tunnel)
-            ));
-        }
+pub(super) fn conflict_status(conflict: &Conflict, name: impl Fn(TunnelId) -> String) -> ConflictStatus {
+    ConflictStatus {
+        kind: kind_name(conflict.kind).to_owned(),
+        tunnels: conflict.tunnels.iter().map(|id| name(*id)).collect(),
+        what: conflict.what.clone(),
+        resolution: conflict.resolution.describe(name),
     }
-    warnings
 }
 
-fn error_status(error: &TunnelError, file: &str, clocks: ClockPair) -> ErrorStatus {
+pub(super) fn error_status(error: &TunnelError, file: &str, clocks: ClockPair) -> ErrorStatus {
     ErrorStatus {
         code: error.code.to_owned(),
         stage: error.stage.to_owned(),

@@ -12,6 +12,8 @@ use crate::attempt::Attempt;
 /// What a tunnel wants done.
 #[derive(Debug)]
 pub enum Ask {
+    /// The number is another tunnel's from now on: what was counted for it is not this one's.
+    Fresh,
     /// Look this name up; answer with [`super::Tunnel::handle_resolved`].
     Resolve {
         /// The name.

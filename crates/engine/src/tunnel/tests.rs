@@ -184,9 +184,10 @@ impl Scene {
     fn settle(&mut self) {
         while let Some(ask) = self.tunnel.poll_ask() {
             match ask {
+                Ask::Fresh => {}
                 Ask::Resolve { host } => {
                     let found = self.names.get(&host).cloned().filter(|_| !self.dns_is_dead);
-                    self.tunnel.handle_resolved(found.ok_or_else(|| "does not exist".to_owned()), self.now);
+                    self.tunnel.handle_resolved(&host, found.ok_or_else(|| "does not exist".to_owned()), self.now);
                 }
                 Ask::Open { attempt, remote, .. } => {
                     self.dialled.push((remote.ip().to_string(), self.elapsed()));

@@ -1,7 +1,8 @@
-//! A whole engine on a table: a [`Fleet`] of two tunnels, one [`Lane`], a scripted server each, and clock, TUN queue,
-//! sockets and host made by hand. No thread, no runtime, no kernel: what the driver does, [`Table::settle`] does here.
+//! A whole engine on a table: a [`Fleet`], one [`Lane`], scripted servers, and clock, TUN queue, sockets and host made by
+//! hand. No thread, no runtime, no kernel: what the driver does, [`Table::settle`] does here.
 
 #![expect(clippy::unwrap_used, reason = "a test helper: what fails here fails the test")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -12,9 +13,12 @@ use mrvpn_clock::{Moment, WallTime};
 use mrvpn_engine::fleet::Counted;
 use mrvpn_engine::lane::{Counters, Lane, LaneCommand, LaneIo, LaneReport, ReceiveBatch, SocketError, Train};
 use mrvpn_engine::status::{ClockPair, Status};
-use mrvpn_engine::{Ask, Attempt, EngineConfig, Fleet, Request, TunnelConfig};
+use mrvpn_engine::tunnel::{Connector, Tunnel};
+use mrvpn_engine::{
+    Ask, Attempt, EngineConfig, EventKind, Fleet, Memory, Refused, Reloaded, Request, TunnelConfig, TunnelVerb,
+};
 use mrvpn_netplan::model::{ModelHost, ModelQueue};
-use mrvpn_netplan::{HostFacts, Plan};
+use mrvpn_netplan::{HostFacts, Plan, Sessions};
 use mrvpn_profile::config::{Accept, Ports};
 use mrvpn_profile::{Credentials, Secret, ovpn};
 use mrvpn_proto::peer::{Login, ScriptedConnector, ScriptedTls, TestServer, TestServerConfig};
@@ -42,31 +46,79 @@ enum Socket {
     WithLane(Attempt),
 }
 
+/// What an engine begins with; the servers are on the table already.
+pub(crate) struct Start {
+    pub(crate) config: EngineConfig,
+    pub(crate) connectors: Vec<Connector>,
+    pub(crate) memory: Memory,
+    pub(crate) facts: HostFacts,
+    pub(crate) sessions: Sessions,
+}
+
+impl Start {
+    /// An engine that knows nothing but its configuration.
+    pub(crate) fn of(config: EngineConfig) -> Self {
+        Self {
+            connectors: connectors(&config),
+            config,
+            memory: Memory::default(),
+            facts: HostFacts::default(),
+            sessions: Sessions::default(),
+        }
+    }
+}
+
 /// Everything.
 pub(crate) struct Table {
     pub(crate) fleet: Fleet,
+    /// The server at place n has the address 192.0.2.(n + 1).
     pub(crate) servers: Vec<TestServer>,
     pub(crate) host: ModelHost,
     /// Servers that are switched off say nothing.
-    pub(crate) off: [bool; 2],
+    pub(crate) off: Vec<bool>,
     /// Control packets in a hundred that are lost, each way. Data has a wire of its own that loses nothing, so that
     /// every packet which does not arrive was lost by the engine.
     pub(crate) loss: u64,
     chance: u64,
     pub(crate) now: Moment,
+    /// What the next engine would know.
+    pub(crate) memory: Memory,
+    /// What happened.
+    pub(crate) events: Vec<EventKind>,
+    /// What was asked for, in order.
+    pub(crate) asked: Vec<Asked>,
+    /// The plan that stands.
+    pub(crate) applied: Plan,
     lane: Lane,
     counters: Arc<Counters>,
     io: TableIo,
-    sockets: [Socket; 2],
-    applied: Plan,
+    sockets: BTreeMap<TunnelId, Socket>,
     next_ping: Moment,
+}
+
+/// What was asked for, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Tunnel(TunnelId, &'static str),
+    Policy,
+    Remember,
+    Plan,
 }
 
 #[derive(Default)]
 struct TableIo {
     queue: ModelQueue,
     arrived: BTreeMap<TunnelId, VecDeque<Vec<u8>>>,
-    sent: Vec<(TunnelId, Vec<u8>)>,
+    /// The place of each tunnel's server.
+    routes: BTreeMap<TunnelId, usize>,
+    /// To which server.
+    sent: Vec<(usize, Vec<u8>)>,
+}
+
+impl TableIo {
+    fn post(&mut self, tunnel: TunnelId, datagram: Vec<u8>) {
+        self.sent.push((self.routes[&tunnel], datagram));
+    }
 }
 
 impl LaneIo for TableIo {
@@ -92,7 +144,7 @@ impl LaneIo for TableIo {
     }
 
     fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> Result<(), SocketError> {
-        self.sent.extend(train.datagrams().map(|datagram| (tunnel, datagram.to_vec())));
+        train.datagrams().for_each(|datagram| self.post(tunnel, datagram.to_vec()));
         Ok(())
     }
 }
@@ -106,33 +158,86 @@ impl Table {
     /// The same with more lines in both profiles.
     pub(crate) fn with_lines(logins: [Login; 2], lines: &str) -> Self {
         let mut config = EngineConfig::new();
-        config.tunnels = vec![tunnel("uk", "192.0.2.1", lines), tunnel("fr", "192.0.2.2", lines)];
-        let connectors = vec![
-            Ok(Arc::new(ScriptedConnector { seed: 1, refusal: None }) as _),
-            Ok(Arc::new(ScriptedConnector { seed: 2, refusal: None }) as _),
-        ];
-        let now = Moment::from_nanos(1_000_000_000);
-        let fleet = Fleet::with_connectors(config, connectors, HostFacts::default(), [3; 32], now).unwrap();
+        config.tunnels = vec![tunnel("uk", 0, lines), tunnel("fr", 1, lines)];
+        let servers = logins.into_iter().enumerate().map(|(place, login)| server(place, login, "")).collect();
+        Self::start(Start::of(config), servers)
+    }
+
+    /// An engine before these servers.
+    pub(crate) fn start(start: Start, servers: Vec<TestServer>) -> Self {
+        Self::begin(start, servers, Moment::from_nanos(1_000_000_000))
+    }
+
+    fn begin(start: Start, servers: Vec<TestServer>, now: Moment) -> Self {
+        let Start { config, connectors, memory, facts, sessions } = start;
+        let scope = config.scope.clone();
+        let fleet = Fleet::with_connectors(config, connectors, memory.clone(), facts, sessions, [3; 32], now).unwrap();
         let lane = Lane::new([5; 32], Arc::clone(fleet.policy()), Attachment::Rules);
-        let servers = logins.into_iter().enumerate().map(|(place, login)| server(place, login)).collect();
         let mut table = Self {
             counters: lane.counters(),
             fleet,
+            off: vec![false; servers.len()],
             servers,
             host: ModelHost::default(),
-            off: [false; 2],
             loss: 0,
             chance: 1,
             now,
+            memory,
+            events: Vec::new(),
+            asked: Vec::new(),
+            applied: Plan::empty(&scope),
             lane,
             io: TableIo::default(),
-            sockets: [Socket::Closed; 2],
-            applied: Plan::empty(&mrvpn_netplan::Scope::first()),
+            sockets: BTreeMap::new(),
             next_ping: now,
         };
-        table.host.devices.insert("mrvpn0".to_owned());
+        table.fleet.handle_clocks(ClockPair { moment: now, wall: WALL });
+        table.host.devices.insert(scope.device);
         table.settle();
         table
+    }
+
+    /// The engine is killed and another begins by what was remembered; its servers that are switched off stay so.
+    pub(crate) fn restart(self, mut start: Start) -> Self {
+        start.memory = self.memory;
+        let (mut servers, off) = (self.servers, self.off);
+        servers.iter_mut().for_each(TestServer::forget);
+        let now = self.now + Duration::from_secs(1);
+        // The table begins with all servers switched on, which would be too late to switch them off.
+        let silent = servers.iter_mut().zip(&off).filter(|(_, off)| **off).map(|(server, _)| server);
+        silent.for_each(|server| server.set_login(Login::Silent));
+        let mut table = Self::begin(start, servers, now);
+        for (place, off) in off.iter().enumerate().filter(|(_, off)| **off) {
+            table.off[place] = *off;
+            table.servers[place].forget();
+        }
+        table
+    }
+
+    /// Another configuration, its TLS engines scripted.
+    pub(crate) fn reload(&mut self, config: EngineConfig) -> Result<Reloaded, Refused> {
+        let connectors = connectors(&config);
+        let outcome = self.fleet.reload(config, Some(connectors), self.now);
+        self.settle();
+        outcome
+    }
+
+    /// The user does something to one tunnel.
+    pub(crate) fn verb(&mut self, name: &str, verb: TunnelVerb) -> Result<String, Refused> {
+        let outcome = self.fleet.tunnel_verb(name, verb, self.now);
+        self.settle();
+        outcome
+    }
+
+    /// The host changes.
+    pub(crate) fn facts(&mut self, facts: HostFacts) {
+        self.fleet.handle_facts(facts, self.now);
+        self.settle();
+    }
+
+    /// What was asked for since it was last asked.
+    pub(crate) fn take_asked(&mut self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked)
     }
 
     /// Lets time pass, from deadline to deadline.
@@ -164,7 +269,12 @@ impl Table {
 
     /// The inner packets, pings left out, that a server received since it was last asked.
     pub(crate) fn at_server(&mut self, tunnel: TunnelId) -> Vec<Vec<u8>> {
-        let packets = std::iter::from_fn(|| self.servers[tunnel.index()].poll_packet());
+        self.at_place(tunnel.index())
+    }
+
+    /// The same of the server at a place.
+    pub(crate) fn at_place(&mut self, place: usize) -> Vec<Vec<u8>> {
+        let packets = std::iter::from_fn(|| self.servers[place].poll_packet());
         packets.filter(|packet| packet[..] != PING).collect()
     }
 
@@ -176,7 +286,7 @@ impl Table {
 
     /// The lane finds the keys of a tunnel worn.
     pub(crate) fn wear(&mut self, tunnel: TunnelId) {
-        if let Socket::WithLane(attempt) = self.sockets[tunnel.index()] {
+        if let Some(Socket::WithLane(attempt)) = self.sockets.get(&tunnel).copied() {
             self.fleet.handle_key_worn(tunnel, attempt, self.now);
         }
     }
@@ -204,7 +314,7 @@ impl Table {
 
     /// Carries messages until nobody has anything to say.
     fn settle(&mut self) {
-        for tunnel in [UK, FR] {
+        for tunnel in self.fleet.tunnels().map(Tunnel::id).collect::<Vec<_>>() {
             if let Some(at) = self.counters.last_heard(tunnel) {
                 self.fleet.heard(tunnel, at);
             }
@@ -229,8 +339,11 @@ impl Table {
         let mut any = false;
         while let Some(request) = self.fleet.poll_request() {
             any = true;
+            self.note(&request);
             match request {
                 Request::Policy(policy) => self.lane.handle(LaneCommand::Policy(policy), self.now),
+                Request::Remember(memory) => self.memory = memory,
+                Request::Event(event) => self.events.push(event),
                 Request::Plan(plan) => {
                     let steps = mrvpn_netplan::diff(&self.applied, &plan);
                     mrvpn_netplan::apply(&mut self.host, &steps).unwrap();
@@ -243,15 +356,29 @@ impl Table {
         any
     }
 
+    fn note(&mut self, request: &Request) {
+        let asked = match request {
+            Request::Tunnel { tunnel, ask } => Asked::Tunnel(*tunnel, ask_name(ask)),
+            Request::Policy(_) => Asked::Policy,
+            Request::Remember(_) => Asked::Remember,
+            Request::Plan(_) => Asked::Plan,
+            Request::Event(_) => return,
+        };
+        self.asked.push(asked);
+    }
+
     fn serve(&mut self, tunnel: TunnelId, ask: Ask) {
         match ask {
+            Ask::Fresh => self.lane.handle(LaneCommand::Forget { tunnel }, self.now),
             Ask::Resolve { .. } => panic!("the remotes are addresses"),
-            Ask::Open { attempt, .. } => {
-                self.sockets[tunnel.index()] = Socket::WithSession(attempt);
+            Ask::Open { attempt, remote, .. } => {
+                let std::net::IpAddr::V4(ip) = remote.ip() else { panic!("{remote}") };
+                self.io.routes.insert(tunnel, usize::from(ip.octets()[3]) - 1);
+                self.sockets.insert(tunnel, Socket::WithSession(attempt));
                 self.fleet.handle_opened(tunnel, attempt, Ok(()), WALL, self.now);
             }
-            Ask::Transmit { attempt, datagram } => match self.sockets[tunnel.index()] {
-                Socket::WithSession(open) if open == attempt => self.io.sent.push((tunnel, datagram)),
+            Ask::Transmit { attempt, datagram } => match self.socket(tunnel) {
+                Socket::WithSession(open) if open == attempt => self.io.post(tunnel, datagram),
                 Socket::WithLane(open) if open == attempt => {
                     self.lane.handle(LaneCommand::Control { tunnel, datagram }, self.now);
                 }
@@ -260,17 +387,21 @@ impl Table {
                 }
             },
             Ask::Adopt { attempt, keys, ping } => {
-                self.sockets[tunnel.index()] = Socket::WithLane(attempt);
+                self.sockets.insert(tunnel, Socket::WithLane(attempt));
                 self.lane.handle(LaneCommand::Adopt { tunnel, attempt, keys, ping }, self.now);
             }
             Ask::Install { keys } => self.lane.handle(LaneCommand::Install { tunnel, keys }, self.now),
             Ask::Retire { key_id } => self.lane.handle(LaneCommand::Retire { tunnel, key_id }, self.now),
             Ask::ExitNotify => self.lane.handle(LaneCommand::ExitNotify { tunnel }, self.now),
             Ask::Drop { .. } | Ask::Close => {
-                self.sockets[tunnel.index()] = Socket::Closed;
+                self.sockets.insert(tunnel, Socket::Closed);
                 self.lane.handle(LaneCommand::Release { tunnel }, self.now);
             }
         }
+    }
+
+    fn socket(&self, tunnel: TunnelId) -> Socket {
+        self.sockets.get(&tunnel).copied().unwrap_or(Socket::Closed)
     }
 
     /// Whether this packet is lost on its way.
@@ -284,19 +415,19 @@ impl Table {
 
     fn carry_datagrams(&mut self) -> bool {
         let mut any = false;
-        for (tunnel, datagram) in std::mem::take(&mut self.io.sent) {
+        for (place, datagram) in std::mem::take(&mut self.io.sent) {
             any = true;
-            if !self.off[tunnel.index()] && !self.is_lost(&datagram) {
-                self.servers[tunnel.index()].handle_datagram(&datagram, self.now);
+            if !self.off[place] && !self.is_lost(&datagram) {
+                self.servers[place].handle_datagram(&datagram, self.now);
             }
         }
-        for tunnel in [UK, FR] {
-            while let Some(datagram) = self.servers[tunnel.index()].poll_transmit() {
+        for (tunnel, place) in self.io.routes.clone() {
+            while let Some(datagram) = self.servers[place].poll_transmit() {
                 any = true;
-                if self.off[tunnel.index()] || self.is_lost(&datagram) {
+                if self.off[place] || self.is_lost(&datagram) {
                     continue;
                 }
-                match self.sockets[tunnel.index()] {
+                match self.socket(tunnel) {
                     Socket::WithSession(attempt) => {
                         self.fleet.handle_datagram(tunnel, attempt, &datagram, self.now);
                     }
@@ -319,23 +450,34 @@ impl Table {
                 }
                 LaneReport::PeerExit { tunnel, attempt } => self.fleet.handle_peer_exit(tunnel, attempt, self.now),
                 LaneReport::KeyWorn { tunnel, attempt } => self.fleet.handle_key_worn(tunnel, attempt, self.now),
-                LaneReport::SocketError { .. } | LaneReport::StreamEnded { .. } | LaneReport::QueueGone => {
-                    panic!("{report:?}")
-                }
+                LaneReport::Dropping => {}
+                LaneReport::SocketError { .. }
+                | LaneReport::StreamEnded { .. }
+                | LaneReport::Loop { .. }
+                | LaneReport::Flows { .. }
+                | LaneReport::QueueDown
+                | LaneReport::QueueGone => panic!("{report:?}"),
             }
         }
         any || !self.io.sent.is_empty()
     }
 }
 
-fn server(place: usize, login: Login) -> TestServer {
+/// The server at `place`: it assigns 10.(100 + place).0.2/16 and pushes a route to 203.0.113.place, and more.
+pub(crate) fn server(place: usize, login: Login, more: &str) -> TestServer {
     let mut config = TestServerConfig::new(mrvpn_profile::Wrap::None);
     config.login = login;
+    let net = 100 + place;
     config.push = vec![format!(
-        "PUSH_REPLY,route-gateway 10.10{place}.0.1,topology subnet,ping 1,ping-restart 4,ifconfig 10.10{place}.0.2 \
-         255.255.0.0,route 203.0.113.{place},peer-id 7,cipher AES-256-GCM,protocol-flags cc-exit tls-ekm,tun-mtu 1500"
+        "PUSH_REPLY,route-gateway 10.{net}.0.1,topology subnet,ping 1,ping-restart 4,ifconfig 10.{net}.0.2 \
+         255.255.0.0,route 203.0.113.{place},peer-id 7,cipher AES-256-GCM,protocol-flags cc-exit tls-ekm,tun-mtu \
+         1500{more}"
     )];
-    let mut seed = 100 * (1 + place as u64);
+    test_server(config, 100 * (1 + place as u64))
+}
+
+/// A server whose randoms follow from `seed`.
+pub(crate) fn test_server(config: TestServerConfig, mut seed: u64) -> TestServer {
     let accept = move || {
         seed += 1;
         Box::new(ScriptedTls::server(seed)) as _
@@ -343,7 +485,9 @@ fn server(place: usize, login: Login) -> TestServer {
     TestServer::new(config, Box::new(accept), WALL)
 }
 
-fn tunnel(name: &str, remote: &str, lines: &str) -> TunnelConfig {
+/// A tunnel to the server at `place`.
+pub(crate) fn tunnel(name: &str, place: usize, lines: &str) -> TunnelConfig {
+    let remote = format!("192.0.2.{}", place + 1);
     let text =
         format!("client\ndev tun\nremote {remote}\nremote-cert-tls server\nauth-user-pass\n{lines}\n<ca>\n{CA}</ca>\n");
     let parsed = ovpn::parse(text.as_bytes(), &mut ovpn::NoFiles).unwrap();
@@ -357,6 +501,32 @@ fn tunnel(name: &str, remote: &str, lines: &str) -> TunnelConfig {
         accept: vec![Accept { proto: 17, ports: Ports { first: ACCEPTED, last: ACCEPTED } }],
         bypass: Vec::new(),
         warnings: Vec::new(),
+    }
+}
+
+/// Scripted TLS engines, one a tunnel.
+pub(crate) fn connectors(config: &EngineConfig) -> Vec<Connector> {
+    let numbered = (1_u64..).zip(&config.tunnels);
+    numbered.map(|(seed, _)| Ok(Arc::new(ScriptedConnector { seed, refusal: None }) as _)).collect()
+}
+
+/// The login that [`tunnel`] gives.
+pub(crate) fn good() -> Login {
+    Login::Only(Credentials { user: "ann".to_owned(), password: Secret::new("secret".to_owned()) })
+}
+
+fn ask_name(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Fresh => "fresh",
+        Ask::Resolve { .. } => "resolve",
+        Ask::Open { .. } => "open",
+        Ask::Transmit { .. } => "transmit",
+        Ask::Adopt { .. } => "adopt",
+        Ask::Install { .. } => "install",
+        Ask::Retire { .. } => "retire",
+        Ask::ExitNotify => "exit-notify",
+        Ask::Drop { .. } => "drop",
+        Ask::Close => "close",
     }
 }
 
