@@ -16,8 +16,10 @@ use crate::lane::{Berth, Lane, LaneIo, LaneReport, PacketSink, PacketWriter, Tra
 pub(crate) fn outward(lane: &mut Lane, io: &mut impl LaneIo, now: Moment, turn: &mut Turn) {
     let mut buffer = std::mem::take(&mut lane.read);
     let mut bytes = 0;
-    while let Some((length, offload)) = read(lane, io, &mut buffer) {
-        depart(lane, io, &mut buffer[..length], &offload, now);
+    while let Some((length, offload)) = read(lane, io, &mut buffer, now) {
+        if !lane.has_come_back(&buffer[..length]) {
+            depart(lane, io, &mut buffer[..length], &offload, now);
+        }
         turn.read += 1;
         bytes += length;
         if turn.read == TURN_READS || bytes >= TURN_READ_BYTES {
@@ -62,6 +64,9 @@ fn send_train(lane: &mut Lane, io: &mut impl LaneIo, index: usize, now: Moment) 
     if let Ok(Ok(())) = sent {
         carrier.counters.sent(inner);
         carrier.keepalive.sent(now);
+        if carrier.watches_loops() {
+            Train::new(frames, stride).datagrams().for_each(|datagram| carrier.note_sent(datagram));
+        }
     }
     let worn = carrier.keys.are_worn();
     lane.trains.train(index).clear();
@@ -89,13 +94,13 @@ pub(crate) fn inward(lane: &mut Lane, io: &mut impl LaneIo, tunnel: TunnelId, no
         }
         let full = batch.is_full();
         let (storage, runs) = batch.contents();
-        let mut arrival = Arrival { queue: io.queue(), bytes: 0, refused: 0, gone: false };
+        let mut arrival = Arrival { queue: io.queue(), outcome: Outcome::default() };
         for datagram in runs.iter().flat_map(|run| run.datagrams()) {
             arrive(lane, storage, datagram, tunnel, &mut arrival, now);
         }
         lane.coalescer.flush(storage, &mut arrival);
-        let outcome = arrival.outcome();
-        note_arrival(lane, tunnel, outcome);
+        let outcome = arrival.outcome;
+        note_arrival(lane, tunnel, outcome, now);
         if !full {
             break;
         }
@@ -181,15 +186,18 @@ pub(crate) fn send_trains(lane: &mut Lane, io: &mut impl LaneIo, now: Moment) {
     }
 }
 
-fn read(lane: &mut Lane, io: &mut impl LaneIo, buffer: &mut [u8]) -> Option<(usize, Offload)> {
+fn read(lane: &mut Lane, io: &mut impl LaneIo, buffer: &mut [u8], now: Moment) -> Option<(usize, Offload)> {
     match io.queue().read(buffer) {
         Ok(packet) => packet,
         Err(QueueError::Gone) => {
             lane.lose_queue();
             None
         }
-        // The device is down for a moment, or a signal came: what is there is read at the next turn.
-        Err(QueueError::System(_)) => None,
+        // The device is down: what is there is read when it is up again.
+        Err(QueueError::System(_)) => {
+            lane.stall_queue(now);
+            None
+        }
     }
 }
 
@@ -222,19 +230,21 @@ const fn reason(error: OpenError) -> DropReason {
     }
 }
 
-fn note_arrival(lane: &mut Lane, tunnel: TunnelId, (bytes, refused, gone): (usize, usize, bool)) {
+fn note_arrival(lane: &mut Lane, tunnel: TunnelId, outcome: Outcome, now: Moment) {
     if let Some(carrier) = lane.carrier(tunnel) {
-        carrier.counters.received(bytes);
+        carrier.counters.received(outcome.bytes);
         carrier.publish();
         if carrier.keys.are_worn() {
             lane.key_worn(tunnel);
         }
     }
-    if refused > 0 {
-        lane.count(tunnel, DropReason::InterfaceFull, refused);
+    if outcome.refused > 0 {
+        lane.count(tunnel, DropReason::InterfaceFull, outcome.refused);
     }
-    if gone {
+    if outcome.gone {
         lane.lose_queue();
+    } else if outcome.down {
+        lane.stall_queue(now);
     }
 }
 
@@ -259,29 +269,33 @@ impl<Io: LaneIo> PacketSink for Departure<'_, Io> {
     }
 }
 
-/// Writes to the interface and notes what it did not take.
-struct Arrival<'a, Q> {
-    queue: &'a mut Q,
+/// What came of writing to the interface.
+#[derive(Clone, Copy, Default)]
+struct Outcome {
     bytes: usize,
     refused: usize,
+    down: bool,
     gone: bool,
 }
 
-impl<Q: Queue> Arrival<'_, Q> {
-    const fn outcome(&self) -> (usize, usize, bool) {
-        (self.bytes, self.refused, self.gone)
-    }
+/// Writes to the interface and notes what it did not take.
+struct Arrival<'a, Q> {
+    queue: &'a mut Q,
+    outcome: Outcome,
 }
 
 impl<Q: Queue> PacketWriter for Arrival<'_, Q> {
     fn write(&mut self, offload: Offload, parts: &[&[u8]]) {
-        match self.queue.write(offload, parts) {
-            Ok(true) => self.bytes += parts.iter().map(|part| part.len()).sum::<usize>(),
-            Ok(false) | Err(QueueError::System(_)) => self.refused += parts.len(),
-            Err(QueueError::Gone) => {
-                self.refused += parts.len();
-                self.gone = true;
-            }
+        let outcome = &mut self.outcome;
+        let written = self.queue.write(offload, parts);
+        match &written {
+            Ok(true) => outcome.bytes += parts.iter().map(|part| part.len()).sum::<usize>(),
+            Ok(false) | Err(_) => outcome.refused += parts.len(),
+        }
+        match written {
+            Ok(_) => {}
+            Err(QueueError::System(_)) => outcome.down = true,
+            Err(QueueError::Gone) => outcome.gone = true,
         }
     }
 }

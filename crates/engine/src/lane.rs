@@ -14,12 +14,15 @@ mod keepalive; // when a ping is due
 mod keys; // two key slots
 mod layout; // where headers end
 pub mod limits; // bounds of buffers and queues
+mod loops; // outer packets that come back
 mod receive; // where received datagrams lie
+mod notices; // what is said once
 mod reports; // reports on their way out
 #[cfg(test)]
 mod sample; // packets for tests
 mod split; // super-packets become packets
 mod train; // datagrams that leave together
+mod upkeep; // what the lane sends of itself
 
 pub use command::{LaneCommand, LaneReport};
 pub use counters::{Carried, Counters};
@@ -37,7 +40,7 @@ use std::sync::Arc;
 
 use mrvpn_clock::Moment;
 use mrvpn_netplan::Queue;
-use mrvpn_proto::{DataKeys, OCC_EXIT, PING, Sealer};
+use mrvpn_proto::{DataKeys, OCC_EXIT};
 use mrvpn_router::limits::REFUSAL_BUFFER;
 use mrvpn_router::{Attachment, DropReason, Offload, Policy, Refusal, Router, TunnelId, TunnelState};
 
@@ -69,11 +72,17 @@ pub struct Lane {
     published: Published,
     /// Something was dropped since the counters were brought up to date.
     pub(crate) dropped: bool,
+    /// That packets are dropped is not said before this moment.
+    drops_told: Option<Moment>,
+    /// Whether a tunnel is among the carriers whose packets may come back.
+    watches_loops: bool,
     /// Packets that wait are to be judged anew, whatever the time.
     present: bool,
     /// No ping is due before this moment.
     next_ping: Option<Moment>,
     queue_gone: bool,
+    /// That the interface is down is not said before this moment.
+    queue_told: Option<Moment>,
 }
 
 /// What a turn found.
@@ -108,9 +117,12 @@ impl Lane {
             counters: Arc::default(),
             published: Published::default(),
             dropped: false,
+            drops_told: None,
+            watches_loops: false,
             present: false,
             next_ping: None,
             queue_gone: false,
+            queue_told: None,
         }
     }
 
@@ -142,6 +154,21 @@ impl Lane {
                 if let Some(place) = self.carriers.get_mut(tunnel.index()) {
                     *place = None;
                 }
+                self.watches_loops = self.carriers.iter().flatten().any(Carrier::watches_loops);
+            }
+            LaneCommand::WatchLoop { tunnel } => {
+                if let Some(carrier) = self.carrier(tunnel) {
+                    carrier.watch_loops();
+                    self.watches_loops = true;
+                }
+            }
+            LaneCommand::Forget { tunnel } => {
+                self.publish(now);
+                self.counters.forget(tunnel);
+            }
+            LaneCommand::FindFlows { question, filter, most } => {
+                let flows = self.router.find_flows(&filter, most);
+                self.reports.push(LaneReport::Flows { question, flows });
             }
         }
     }
@@ -168,7 +195,7 @@ impl Lane {
         datapath::send_trains(self, io, now);
         self.send_pings(io, now);
         self.pass_time(&mut turn, now);
-        self.publish();
+        self.publish(now);
         turn
     }
 
@@ -219,28 +246,6 @@ impl Lane {
         turn.busy = true;
     }
 
-    /// The TUN does not exist any more.
-    pub(crate) fn lose_queue(&mut self) {
-        self.queue_gone = true;
-        self.reports.push(LaneReport::QueueGone);
-    }
-
-    /// A socket failed. A datagram socket's errors are reported at most twice a second and change nothing; the end of a
-    /// stream is reported once.
-    pub(crate) fn socket_failed(&mut self, tunnel: TunnelId, error: SocketError, now: Moment) {
-        let Some(carrier) = self.carrier(tunnel) else { return };
-        match error {
-            SocketError::Passing(error) if carrier.may_report_error(now) => {
-                self.reports.push(LaneReport::SocketError { tunnel, error });
-            }
-            SocketError::Ended(error) if !std::mem::replace(&mut carrier.end_reported, true) => {
-                let attempt = carrier.attempt;
-                self.reports.push(LaneReport::StreamEnded { tunnel, attempt, error });
-            }
-            SocketError::Passing(_) | SocketError::Ended(_) => {}
-        }
-    }
-
     fn adopt(&mut self, tunnel: TunnelId, carrier: Carrier) {
         let due = carrier.keepalive.due();
         self.next_ping = self.next_ping.into_iter().chain(due).min();
@@ -248,6 +253,7 @@ impl Lane {
             self.carriers.resize_with(tunnel.index() + 1, || None);
         }
         self.carriers[tunnel.index()] = Some(carrier);
+        self.watches_loops = self.carriers.iter().flatten().any(Carrier::watches_loops);
         self.present = true;
     }
 
@@ -255,51 +261,6 @@ impl Lane {
         if let Some(carrier) = self.carrier(tunnel) {
             carrier.keys.install(keys);
             carrier.worn_reported = false;
-        }
-    }
-
-    /// Queues a datagram for the next turn. A full queue drops it: the session sends it again.
-    fn post(&mut self, tunnel: TunnelId, datagram: Vec<u8>) {
-        if self.outbox.len() < limits::OUTBOX {
-            self.outbox.push_back((tunnel, datagram));
-        } else {
-            self.count(tunnel, DropReason::ControlFull, 1);
-        }
-    }
-
-    /// Queues a message within the data channel for the next turn.
-    fn post_sealed(&mut self, tunnel: TunnelId, message: &[u8], now: Moment) {
-        let Some(carrier) = self.carrier(tunnel) else { return };
-        let mut frame = vec![0; Sealer::HEADROOM];
-        frame.extend_from_slice(message);
-        match carrier.keys.sealer(now).seal(&mut frame) {
-            Ok(()) => self.post(tunnel, frame),
-            Err(_) => self.key_worn(tunnel),
-        }
-    }
-
-    /// Says once a key that it must be replaced.
-    pub(crate) fn key_worn(&mut self, tunnel: TunnelId) {
-        let Some(carrier) = self.carrier(tunnel) else { return };
-        if !std::mem::replace(&mut carrier.worn_reported, true) {
-            let attempt = carrier.attempt;
-            self.reports.push(LaneReport::KeyWorn { tunnel, attempt });
-        }
-    }
-
-    fn send_outbox(&mut self, io: &mut impl LaneIo, now: Moment) {
-        while let Some((tunnel, datagram)) = self.outbox.pop_front() {
-            self.send_single(io, tunnel, &datagram, now);
-        }
-    }
-
-    /// Sends one datagram of the connection itself. It is no packet of anyone: when it is lost, it is sent again.
-    fn send_single(&mut self, io: &mut impl LaneIo, tunnel: TunnelId, datagram: &[u8], now: Moment) {
-        if let Err(error) = io.send(tunnel, &Train::single(datagram)) {
-            return self.socket_failed(tunnel, error, now);
-        }
-        if let Some(carrier) = self.carrier(tunnel) {
-            carrier.keepalive.sent(now);
         }
     }
 
@@ -322,31 +283,6 @@ impl Lane {
         }
     }
 
-    fn send_pings(&mut self, io: &mut impl LaneIo, now: Moment) {
-        if self.next_ping.is_none_or(|due| due > now) {
-            return;
-        }
-        for index in 0..self.carriers.len() {
-            let tunnel = TunnelId::new(u16::try_from(index).unwrap_or(u16::MAX));
-            if self.carrier(tunnel).is_some_and(|carrier| carrier.keepalive.due().is_some_and(|due| due <= now)) {
-                self.ping(io, tunnel, now);
-            }
-        }
-        self.next_ping = self.carriers.iter().flatten().filter_map(|carrier| carrier.keepalive.due()).min();
-    }
-
-    /// Sends a ping. The next is due one interval later even if the socket does not take this one.
-    fn ping(&mut self, io: &mut impl LaneIo, tunnel: TunnelId, now: Moment) {
-        let Some(carrier) = self.carrier(tunnel) else { return };
-        carrier.keepalive.sent(now);
-        let mut frame = [0; Sealer::HEADROOM + PING.len()];
-        frame[Sealer::HEADROOM..].copy_from_slice(&PING);
-        match carrier.keys.sealer(now).seal(&mut frame) {
-            Ok(()) => self.send_single(io, tunnel, &frame, now),
-            Err(_) => self.key_worn(tunnel),
-        }
-    }
-
     fn pass_time(&mut self, turn: &mut Turn, now: Moment) {
         if self.router.poll_timeout().is_some_and(|due| due <= now) {
             self.router.handle_timeout(now);
@@ -357,11 +293,16 @@ impl Lane {
         }
     }
 
-    /// Brings the shared counters of drops up to date.
-    fn publish(&mut self) {
-        if std::mem::take(&mut self.dropped) {
-            let tunnels = self.router.policy().tunnels().len();
-            self.published.update(self.router.drops(), tunnels, &self.counters);
+    /// Brings the shared counters of drops up to date, and says once a while that there were some.
+    fn publish(&mut self, now: Moment) {
+        if !std::mem::take(&mut self.dropped) {
+            return;
+        }
+        let tunnels = self.router.policy().tunnels().len();
+        self.published.update(self.router.drops(), tunnels, &self.counters);
+        if self.drops_told.is_none_or(|until| until <= now) {
+            self.drops_told = Some(now + limits::DROPS_PAUSE);
+            self.reports.push(LaneReport::Dropping);
         }
     }
 }

@@ -4,12 +4,13 @@
 mod outer_socket; // one tunnel's UDP socket with its offloads
 mod outer_stream; // one tunnel's TCP stream
 mod poller; // one epoll for all
+mod system_io; // queue and sockets of one lane
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -24,10 +25,10 @@ use rustix::thread::set_current_timer_slack;
 use tokio::sync::mpsc;
 
 use super::clock;
-use crate::lane::{Lane, LaneCommand, LaneIo, LaneReport, ReceiveBatch, SocketError, Train, Turn};
+use crate::lane::{Lane, LaneCommand, LaneReport, Turn};
 use outer_socket::OuterSocket;
-use outer_stream::OuterStream;
 use poller::Poller;
+use system_io::SystemIo;
 
 pub(super) use outer_stream::HandedStream;
 
@@ -66,8 +67,21 @@ pub(super) enum HandedSocket {
     Stream(HandedStream),
 }
 
-enum Message {
+impl HandedSocket {
+    /// Whether the other end is on this host.
+    pub(super) fn is_local(&self) -> bool {
+        let peer = match self {
+            Self::Datagrams(socket) => socket.peer_addr(),
+            Self::Stream(handed) => handed.stream.peer_addr(),
+        };
+        peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+    }
+}
+
+enum Message<Q> {
     Lane(Box<LaneMessage>),
+    /// Another queue, in place of one that is gone.
+    Queue(Box<Q>),
     /// To be answered when all that was said before has been obeyed and felt.
     Told(SyncSender<()>),
     Stop,
@@ -77,15 +91,15 @@ enum Message {
 pub(super) struct LaneThread<Q> {
     lane: Lane,
     io: SystemIo<Q>,
-    messages: Receiver<Message>,
+    messages: Receiver<Message<Q>>,
     reports: mpsc::Sender<LaneReport>,
     told: Vec<SyncSender<()>>,
     fruitless: u32,
 }
 
 /// The control side's end of a lane. Dropping it stops the lane.
-pub(super) struct LaneHandle {
-    messages: SyncSender<Message>,
+pub(super) struct LaneHandle<Q> {
+    messages: SyncSender<Message<Q>>,
     wake: Arc<OwnedFd>,
     /// The offloads that began.
     granted: OffloadSet,
@@ -106,14 +120,14 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
         queue: Q,
         wanted: OffloadSet,
         reports: mpsc::Sender<LaneReport>,
-    ) -> io::Result<LaneHandle> {
+    ) -> io::Result<LaneHandle<Q>> {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let poller = Poller::new(Arc::clone(&wake), queue.as_fd())?;
         let QueueCapabilities { checksum, tso, uso } = queue.capabilities();
         let granted = OffloadSet { checksum, tso, uso, ..OuterSocket::granted(wanted)? };
         let trains_refused = Arc::new(AtomicBool::new(false));
         let refused = Arc::clone(&trains_refused);
-        let io = SystemIo { queue, sockets: Vec::new(), poller, wanted, trains_refused: refused };
+        let io = SystemIo::new(queue, poller, wanted, refused);
         let (sender, messages) = sync_channel(MESSAGES);
         let mut this = Self { lane, io, messages, reports, told: Vec::new(), fruitless: 0 };
         let thread = thread::Builder::new().name("lane".to_owned()).spawn(move || this.run())?;
@@ -148,6 +162,7 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
         loop {
             match self.messages.try_recv() {
                 Ok(Message::Lane(message)) => self.obey(*message),
+                Ok(Message::Queue(queue)) => self.take_up(*queue),
                 Ok(Message::Told(answer)) => self.told.push(answer),
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -166,7 +181,10 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
             | LaneCommand::Install { .. }
             | LaneCommand::Retire { .. }
             | LaneCommand::Control { .. }
-            | LaneCommand::ExitNotify { .. } => None,
+            | LaneCommand::ExitNotify { .. }
+            | LaneCommand::WatchLoop { .. }
+            | LaneCommand::Forget { .. }
+            | LaneCommand::FindFlows { .. } => None,
         };
         if released.is_some() {
             // What was said before, such as a farewell, leaves before the socket goes.
@@ -175,6 +193,13 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
         self.lane.handle(message.command, clock::now());
         if let Some(tunnel) = released {
             self.io.release(tunnel);
+        }
+    }
+
+    fn take_up(&mut self, queue: Q) {
+        match self.io.replace_queue(queue) {
+            Ok(()) => self.lane.take_up_queue(),
+            Err(error) => tracing::error!(%error, "the interface's new queue cannot be used"),
         }
     }
 
@@ -189,7 +214,7 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
             };
             let Some(report) = self.lane.poll_report() else { return false };
             if report == LaneReport::QueueGone {
-                self.io.poller.forget(self.io.queue.as_fd());
+                self.io.forget_queue();
             }
             place.send(report);
         }
@@ -221,7 +246,7 @@ fn gather(turn: &Turn) {
     }
 }
 
-impl LaneHandle {
+impl<Q: Queue> LaneHandle<Q> {
     /// Hands a message to the lane. Where its queue is full, a session's datagram is dropped, as the network may drop
     /// it, and anything else waits: the lane takes its messages every turn, so that is never long.
     pub(super) fn send(&self, message: LaneMessage) {
@@ -254,6 +279,17 @@ impl LaneHandle {
         self.end();
     }
 
+    /// Gives the lane another queue of the same device, in place of one that is gone.
+    pub(super) fn replace_queue(&mut self, queue: Q) {
+        let QueueCapabilities { checksum, tso, uso } = queue.capabilities();
+        self.granted = OffloadSet { checksum, tso, uso, ..self.granted };
+        if self.messages.send(Message::Queue(Box::new(queue))).is_ok() {
+            self.wake();
+        }
+    }
+}
+
+impl<Q> LaneHandle<Q> {
     fn end(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         let _ = self.messages.send(Message::Stop);
@@ -269,139 +305,8 @@ impl LaneHandle {
     }
 }
 
-impl Drop for LaneHandle {
+impl<Q> Drop for LaneHandle<Q> {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// The queue and the sockets of one lane.
-struct SystemIo<Q> {
-    queue: Q,
-    sockets: Vec<Option<Outer>>,
-    poller: Poller,
-    wanted: OffloadSet,
-    trains_refused: Arc<AtomicBool>,
-}
-
-/// One tunnel's way to its server.
-enum Outer {
-    Datagrams(OuterSocket),
-    Stream(OuterStream),
-}
-
-impl Outer {
-    fn new(handed: HandedSocket, wanted: OffloadSet) -> io::Result<Self> {
-        match handed {
-            HandedSocket::Datagrams(socket) => OuterSocket::new(socket, wanted).map(Self::Datagrams),
-            HandedSocket::Stream(stream) => OuterStream::new(stream).map(Self::Stream),
-        }
-    }
-
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Datagrams(socket) => socket.as_fd(),
-            Self::Stream(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl<Q> SystemIo<Q> {
-    fn adopt(&mut self, tunnel: TunnelId, handed: HandedSocket) {
-        self.release(tunnel);
-        let adopted = Outer::new(handed, self.wanted).and_then(|outer| {
-            self.poller.watch(tunnel, outer.as_fd())?;
-            Ok(outer)
-        });
-        match adopted {
-            Ok(outer) => self.place(tunnel, outer),
-            Err(error) => tracing::error!(%tunnel, %error, "the tunnel's socket cannot be used"),
-        }
-    }
-
-    fn place(&mut self, tunnel: TunnelId, outer: Outer) {
-        if matches!(&outer, Outer::Stream(stream) if stream.has_unread()) {
-            self.poller.mark_ready(tunnel);
-        }
-        if self.sockets.len() <= tunnel.index() {
-            self.sockets.resize_with(tunnel.index() + 1, || None);
-        }
-        self.sockets[tunnel.index()] = Some(outer);
-    }
-
-    fn release(&mut self, tunnel: TunnelId) {
-        if let Some(outer) = self.sockets.get_mut(tunnel.index()).and_then(Option::take) {
-            self.poller.forget(outer.as_fd());
-        }
-    }
-
-    /// Works on a tunnel's socket. A stream that waits for room afterwards is watched for it; one that is over is not
-    /// watched any more, since it would be ready for ever.
-    fn with<T>(
-        &mut self,
-        tunnel: TunnelId,
-        work: impl FnOnce(&mut Outer) -> Result<T, SocketError>,
-    ) -> Result<T, SocketError> {
-        let outer = self.sockets.get_mut(tunnel.index()).and_then(Option::as_mut);
-        let Some(outer) = outer else { return Err(SocketError::Passing(ErrorKind::NotConnected)) };
-        let waited = matches!(outer, Outer::Stream(stream) if stream.wants_room());
-        let done = work(outer);
-        if matches!(done, Err(SocketError::Ended(_))) {
-            self.poller.forget(outer.as_fd());
-        } else if let Outer::Stream(stream) = outer
-            && stream.wants_room() != waited
-        {
-            // Where it cannot be watched, the next packet tries again.
-            let _ = self.poller.watch_room(tunnel, stream.as_fd(), stream.wants_room());
-        }
-        done
-    }
-
-    /// Sends on what waited for room. How a stream ended is told at its next read.
-    fn use_room(&mut self) {
-        while let Some(tunnel) = self.poller.take_writable() {
-            let flushed = self.with(tunnel, |outer| match outer {
-                Outer::Datagrams(_) => Ok(()),
-                Outer::Stream(stream) => stream.flush(),
-            });
-            if flushed.is_err() {
-                self.poller.mark_ready(tunnel);
-            }
-        }
-    }
-}
-
-impl<Q: Queue> LaneIo for SystemIo<Q> {
-    type Queue = Q;
-
-    fn queue(&mut self) -> &mut Q {
-        &mut self.queue
-    }
-
-    fn ready(&mut self, tunnels: &mut Vec<TunnelId>) -> bool {
-        self.use_room();
-        self.poller.take_ready(tunnels)
-    }
-
-    fn receive(&mut self, tunnel: TunnelId, into: &mut ReceiveBatch) -> Result<usize, SocketError> {
-        self.with(tunnel, |outer| match outer {
-            Outer::Datagrams(socket) => Ok(socket.receive(into)?),
-            Outer::Stream(stream) => stream.receive(into),
-        })
-    }
-
-    fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> Result<(), SocketError> {
-        let refused = Arc::clone(&self.trains_refused);
-        self.with(tunnel, |outer| match outer {
-            Outer::Datagrams(socket) => {
-                let could = socket.sends_trains();
-                let sent = socket.send(train);
-                if could && !socket.sends_trains() {
-                    refused.store(true, Ordering::Relaxed);
-                }
-                Ok(sent?)
-            }
-            Outer::Stream(stream) => stream.send(train),
-        })
     }
 }

@@ -11,6 +11,7 @@ use super::counters::{Carried, TunnelCounters};
 use super::keepalive::Keepalive;
 use super::keys::Keys;
 use super::limits::ERROR_PAUSE;
+use super::loops::SentHeads;
 use crate::attempt::Attempt;
 
 /// One session being carried.
@@ -27,6 +28,10 @@ pub(crate) struct Carrier {
     pub(crate) worn_reported: bool,
     /// Whether it was said that the stream is over.
     pub(crate) end_reported: bool,
+    /// Whether it was said that its packets come back.
+    pub(crate) loop_reported: bool,
+    /// What was sent last, where it may come back.
+    sent: Option<Box<SentHeads>>,
     /// No socket error is reported before this moment.
     quiet_until: Moment,
 }
@@ -48,6 +53,8 @@ impl Carrier {
             counters,
             worn_reported: false,
             end_reported: false,
+            loop_reported: false,
+            sent: None,
             quiet_until: now,
         }
     }
@@ -61,6 +68,27 @@ impl Carrier {
     /// Shows what was carried to the control side.
     pub(crate) fn publish(&self) {
         self.counters.carry(self.carried);
+    }
+
+    /// Remembers from now on what is sent: its server is on this host, and what that sends on may come back.
+    pub(crate) fn watch_loops(&mut self) {
+        self.sent.get_or_insert_default();
+    }
+
+    pub(crate) const fn watches_loops(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Remembers a datagram that was sent, if it may come back.
+    pub(crate) fn note_sent(&mut self, datagram: &[u8]) {
+        if let Some(sent) = &mut self.sent {
+            sent.note(datagram);
+        }
+    }
+
+    /// Whether this is what it has sent lately.
+    pub(crate) fn has_sent(&self, payload: &[u8]) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.has(payload))
     }
 
     /// Whether a socket error is to be reported now: at most one each [`ERROR_PAUSE`].

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_proto::{DataKeys, KeyId};
-use mrvpn_router::{Policy, TunnelId};
+use mrvpn_router::{FlowFilter, LiveFlow, Policy, TunnelId};
 
 use crate::attempt::Attempt;
 
@@ -57,6 +57,25 @@ pub enum LaneCommand {
         /// Whose.
         tunnel: TunnelId,
     },
+    /// The adopted session's server is on this host: say it when its packets come back into the interface.
+    WatchLoop {
+        /// Whose.
+        tunnel: TunnelId,
+    },
+    /// The number belongs to another tunnel now: count from 0.
+    Forget {
+        /// Which.
+        tunnel: TunnelId,
+    },
+    /// Report which flows there are.
+    FindFlows {
+        /// Names the question in the report.
+        question: u64,
+        /// Which of them.
+        filter: FlowFilter,
+        /// How many at most.
+        most: usize,
+    },
 }
 
 /// What a lane reports.
@@ -99,6 +118,24 @@ pub enum LaneReport {
         /// How.
         error: io::ErrorKind,
     },
-    /// The TUN is gone: the lane carries nothing any more.
+    /// An outer packet of the tunnel came back into the interface.
+    Loop {
+        /// Whose.
+        tunnel: TunnelId,
+        /// Which session.
+        attempt: Attempt,
+    },
+    /// The flows that were asked for.
+    Flows {
+        /// Names the question.
+        question: u64,
+        /// In no order.
+        flows: Vec<LiveFlow>,
+    },
+    /// Packets are dropped; once a second at most. How many, and why, the counters say.
+    Dropping,
+    /// The TUN takes no packets: it is down. Twice a second at most.
+    QueueDown,
+    /// The TUN is gone: nothing passes until there is another.
     QueueGone,
 }

@@ -129,6 +129,14 @@ impl Counters {
         self.add_drops(tunnel, reason, 1);
     }
 
+    /// Begins a tunnel's counters at 0 again: its number belongs to another tunnel now.
+    pub(crate) fn forget(&self, tunnel: TunnelId) {
+        let tunnels = self.tunnels.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counters) = tunnels.get(tunnel.index()) {
+            counters.forget();
+        }
+    }
+
     /// Counts `count` packets that were not forwarded.
     pub(crate) fn add_drops(&self, tunnel: Option<TunnelId>, reason: DropReason, count: u64) {
         match tunnel {
@@ -156,6 +164,12 @@ impl Counters {
 }
 
 impl TunnelCounters {
+    fn forget(&self) {
+        let Self { rx_bytes, tx_bytes, carried_bytes, carried_packets, last_heard, drops } = self;
+        let sums = [rx_bytes, tx_bytes, carried_bytes, carried_packets, last_heard];
+        sums.into_iter().chain(&drops.0).for_each(|counter| counter.store(0, Ordering::Relaxed));
+    }
+
     /// A new session: nothing of it has been heard yet.
     pub(crate) fn begin_session(&self) {
         self.last_heard.store(0, Ordering::Relaxed);
@@ -221,6 +235,22 @@ mod tests {
         assert_eq!(counters.last_heard(UK), Some(Moment::from_nanos(5)));
         counters.tunnel(UK).begin_session();
         assert_eq!(counters.last_heard(UK), None);
+    }
+
+    #[test]
+    fn a_number_that_belongs_to_another_tunnel_begins_at_0() {
+        let counters = Counters::default();
+        for tunnel in [UK, FR] {
+            counters.count(Some(tunnel), DropReason::Forged);
+            counters.tunnel(tunnel).sent(1400);
+            counters.tunnel(tunnel).received(1400);
+            counters.tunnel(tunnel).heard(Moment::from_nanos(5));
+            counters.tunnel(tunnel).carry(Carried { bytes: 2, packets: 1 });
+        }
+        counters.forget(UK);
+        assert_eq!((counters.tx_bytes(UK), counters.rx_bytes(UK), counters.last_heard(UK)), (0, 0, None));
+        assert_eq!((counters.carried(UK), counters.drops(Some(UK), DropReason::Forged)), (Carried::default(), 0));
+        assert_eq!((counters.tx_bytes(FR), counters.drops(Some(FR), DropReason::Forged)), (1400, 1));
     }
 
     #[test]

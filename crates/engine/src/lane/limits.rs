@@ -51,3 +51,10 @@ pub const CONTROL_QUEUED: usize = 64;
 pub const OUTBOX: usize = 256;
 /// Pause between two reports of a socket's errors: at most 2 a second.
 pub const ERROR_PAUSE: Duration = Duration::from_millis(500);
+/// Pause between two reports that packets are dropped: bursts are told once a second.
+pub const DROPS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes by which a sealed datagram is known again: opcode and peer id, packet id, tag.
+pub const LOOP_HEAD: usize = 24;
+/// Datagrams of one tunnel that are known again: all that is under way through a wrapper on the same host.
+pub const LOOP_MEMORY: usize = 64;

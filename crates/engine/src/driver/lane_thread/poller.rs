@@ -31,9 +31,16 @@ pub(super) struct Poller {
 impl Poller {
     pub(super) fn new(wake: Arc<OwnedFd>, queue: BorrowedFd<'_>) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, queue, EventData::new_u64(QUEUE), EventFlags::IN)?;
         epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN)?;
-        Ok(Self { epoll, wake, queue: false, message: false, tunnels: Vec::new(), writable: Vec::new() })
+        let this = Self { epoll, wake, queue: false, message: false, tunnels: Vec::new(), writable: Vec::new() };
+        this.watch_queue(queue)?;
+        Ok(this)
+    }
+
+    /// Watches the queue, or another in its place.
+    pub(super) fn watch_queue(&self, queue: BorrowedFd<'_>) -> io::Result<()> {
+        epoll::add(&self.epoll, queue, EventData::new_u64(QUEUE), EventFlags::IN)?;
+        Ok(())
     }
 
     /// Watches a tunnel's socket.
