@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use mrvpn_router::Offload;
@@ -258,11 +258,16 @@ fn matches(rule: &PolicyRule, probe: &Probe) -> bool {
     let family = if probe.to.is_ipv4() { Family::V4 } else { Family::V6 };
     rule.family == family
         && (!rule.local || probe.local)
-        && rule.from.is_none_or(|net| probe.from.is_some_and(|from| net.contains(&from)))
+        && rule.from.is_none_or(|net| source(probe).is_some_and(|from| net.contains(&from)))
         && rule.to.is_none_or(|net| net.contains(&probe.to))
         && rule.proto.is_none_or(|proto| proto == probe.proto)
         && rule.port.is_none_or(|range| probe.port.is_some_and(|port| (range.first..=range.last).contains(&port)))
         && rule.mark.is_none_or(|(mark, mask)| probe.mark & mask == mark)
+}
+
+/// What is compared with `from`: an IPv4 lookup without a source has 0.0.0.0, an IPv6 lookup has none.
+fn source(probe: &Probe) -> Option<IpAddr> {
+    probe.from.or_else(|| probe.to.is_ipv4().then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
 
 /// A watch that a test rings.

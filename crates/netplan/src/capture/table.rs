@@ -42,8 +42,10 @@ fn answers(input: &PlanInput<'_>, family: Family, rules: &[&Rule]) -> BTreeMap<I
             answers.insert(prefix, Answer::In);
         }
     }
-    if is_default(input, family) {
-        answers.entry(family.everything()).or_insert(Answer::In);
+    // A rule for everything stands above the default; a file's own "everything goes past the tunnel" does not, or one
+    // file would take another tunnel's default away.
+    if is_default(input, family) && !ruled.contains_key(&family.everything()) {
+        answers.insert(family.everything(), Answer::In);
     }
     answers
 }
