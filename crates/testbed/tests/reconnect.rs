@@ -20,6 +20,8 @@ fn a_killed_server_has_its_flows_refused_comes_back_by_name_and_costs_the_others
     let others = [(FR, probe(&world, FR.inner)), (US, probe(&world, US.inner))];
     let busy = Background::stream(&world.client, UK.inner, None, Duration::from_secs(20), &world.scratch);
     assert!(ask(&world.client, PROTOS[0], UK.inner, None).is("uk", UK.client));
+    // The standing connection is well under way: one that only waits for its server's first word is silent, and may live.
+    std::thread::sleep(Duration::from_millis(500));
 
     world.kill_server(UK);
     engine.wait_tunnel("uk", "reconnecting", Duration::from_secs(8));
