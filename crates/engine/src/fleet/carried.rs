@@ -17,7 +17,7 @@ pub(super) fn handed_over(
     tunnel: TunnelId,
     name: impl Fn(TunnelId) -> String,
 ) -> String {
-    let mut heirs: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
+    let mut heirs: BTreeMap<Heir, Vec<IpNet>> = BTreeMap::new();
     let mut claims: Vec<IpNet> =
         before.claims().iter().filter(|claim| claim.tunnel == tunnel).map(|c| c.prefix).collect();
     claims.dedup();
@@ -26,9 +26,32 @@ pub(super) fn handed_over(
             heirs.entry(heir).or_default().push(prefix);
         }
     }
-    let mut sentences: Vec<String> = heirs.into_iter().map(|(heir, nets)| format!("{} {heir}", list(&nets))).collect();
+    let mut sentences: Vec<String> = heirs.into_iter().map(|(heir, nets)| heir.sentence(&nets)).collect();
     sentences.extend(default_sentence(before, after, tunnel, &name));
     if sentences.is_empty() { ".".to_owned() } else { format!(". {}.", sentences.join("; ")) }
+}
+
+/// Who has prefixes now that were a stopped tunnel's.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Heir {
+    Tunnel(String),
+    Host,
+    Refused,
+    Held,
+}
+
+impl Heir {
+    fn sentence(&self, nets: &[IpNet]) -> String {
+        let one = nets.len() == 1;
+        let is = if one { "is" } else { "are" };
+        let what = list(nets);
+        match self {
+            Self::Tunnel(name) => format!("{what} {} through {name}", if one { "goes" } else { "go" }),
+            Self::Host => format!("{what} {is} left to this host"),
+            Self::Refused => format!("{what} {is} refused"),
+            Self::Held => format!("{what} {is} held until the default tunnel is known"),
+        }
+    }
 }
 
 /// Who has `prefix` now, if the claim decided about it before.
@@ -38,19 +61,17 @@ fn heir(
     tunnel: TunnelId,
     prefix: IpNet,
     name: impl Fn(TunnelId) -> String,
-) -> Option<String> {
+) -> Option<Heir> {
     let of = |policy: &Policy| pick(policy, Attachment::Rules, &unbound(policy, prefix.addr()));
-    let was = of(before);
-    if was != (Pick { via: Via::Tunnel(tunnel), by: By::Claim(prefix) }) {
+    if of(before) != (Pick { via: Via::Tunnel(tunnel), by: By::Claim(prefix) }) {
         return None;
     }
-    let is = match of(after).via {
-        Via::Tunnel(heir) => format!("through {}", name(heir)),
-        Via::Direct | Via::Nobody => "left to this host".to_owned(),
-        Via::Block => "refused".to_owned(),
-        Via::Undecided => "held until the default tunnel is known".to_owned(),
-    };
-    Some(is)
+    Some(match of(after).via {
+        Via::Tunnel(heir) => Heir::Tunnel(name(heir)),
+        Via::Direct | Via::Nobody => Heir::Host,
+        Via::Block => Heir::Refused,
+        Via::Undecided => Heir::Held,
+    })
 }
 
 /// A flow to `destination` of a program that binds to nothing.
@@ -62,11 +83,10 @@ fn unbound(policy: &Policy, destination: IpAddr) -> FlowTuple {
 
 fn list(nets: &[IpNet]) -> String {
     let named: Vec<String> = nets.iter().take(LISTED).map(ToString::to_string).collect();
-    let more = nets.len().saturating_sub(LISTED);
-    match (nets.len(), more) {
-        (1, _) => format!("{} is", named.join(", ")),
-        (_, 0) => format!("{} are", named.join(", ")),
-        (_, more) => format!("{} and {more} more are", named.join(", ")),
+    match (&named[..], nets.len().saturating_sub(LISTED)) {
+        ([first @ .., last], 0) if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        (_, 0) => named.join(", "),
+        (_, more) => format!("{} and {more} more", named.join(", ")),
     }
 }
 

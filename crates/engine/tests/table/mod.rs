@@ -97,7 +97,7 @@ pub(crate) struct Table {
 }
 
 /// What was asked for, in short.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Tunnel(TunnelId, &'static str),
     Policy,
@@ -165,10 +165,11 @@ impl Table {
 
     /// An engine before these servers.
     pub(crate) fn start(start: Start, servers: Vec<TestServer>) -> Self {
-        Self::begin(start, servers, Moment::from_nanos(1_000_000_000))
+        let off = vec![false; servers.len()];
+        Self::begin(start, servers, off, Moment::from_nanos(1_000_000_000))
     }
 
-    fn begin(start: Start, servers: Vec<TestServer>, now: Moment) -> Self {
+    fn begin(start: Start, servers: Vec<TestServer>, off: Vec<bool>, now: Moment) -> Self {
         let Start { config, connectors, memory, facts, sessions } = start;
         let scope = config.scope.clone();
         let fleet = Fleet::with_connectors(config, connectors, memory.clone(), facts, sessions, [3; 32], now).unwrap();
@@ -176,7 +177,7 @@ impl Table {
         let mut table = Self {
             counters: lane.counters(),
             fleet,
-            off: vec![false; servers.len()],
+            off,
             servers,
             host: ModelHost::default(),
             loss: 0,
@@ -202,16 +203,7 @@ impl Table {
         start.memory = self.memory;
         let (mut servers, off) = (self.servers, self.off);
         servers.iter_mut().for_each(TestServer::forget);
-        let now = self.now + Duration::from_secs(1);
-        // The table begins with all servers switched on, which would be too late to switch them off.
-        let silent = servers.iter_mut().zip(&off).filter(|(_, off)| **off).map(|(server, _)| server);
-        silent.for_each(|server| server.set_login(Login::Silent));
-        let mut table = Self::begin(start, servers, now);
-        for (place, off) in off.iter().enumerate().filter(|(_, off)| **off) {
-            table.off[place] = *off;
-            table.servers[place].forget();
-        }
-        table
+        Self::begin(start, servers, off, self.now + Duration::from_secs(1))
     }
 
     /// Another configuration, its TLS engines scripted.
@@ -280,7 +272,12 @@ impl Table {
 
     /// A server sends an inner packet.
     pub(crate) fn answer(&mut self, tunnel: TunnelId, inner: &[u8]) {
-        self.servers[tunnel.index()].send_packet(inner, PATIENCE, self.now);
+        self.answer_from(tunnel.index(), inner);
+    }
+
+    /// The same of the server at a place.
+    pub(crate) fn answer_from(&mut self, place: usize, inner: &[u8]) {
+        self.servers[place].send_packet(inner, PATIENCE, self.now);
         self.settle();
     }
 
