@@ -2,9 +2,17 @@
 
 mod check; // judges files without connecting
 mod down; // all down
+mod engine; // the process that serves
+mod events; // what happens
+mod explain; // why a flow goes where it goes
+mod init; // a commented mrvpn.toml
+mod logs; // the engine's own log
+mod man; // manual pages
+mod reload; // read the files again
 mod status; // what stands
 mod summary; // what `up` and `status` print for people
 mod terminal; // colour and progress
+mod tunnel; // one tunnel
 mod up; // bring tunnels up
 
 use std::io::Write;
@@ -37,11 +45,49 @@ enum Command {
     Up(UpArguments),
     /// Take all down; also cleans up after a killed engine
     Down,
+    /// Read the files again that `up` has read; only what changed is touched
+    Reload {
+        /// Print what would change and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Start, stop, restart, add or remove one tunnel; the others are not touched
+    #[command(subcommand)]
+    Tunnel(tunnel::TunnelVerb),
+    /// What `up --detach` starts
+    #[command(hide = true)]
+    Engine {
+        #[arg(long)]
+        wait: u64,
+    },
     /// Show tunnels, addresses, default, conflicts, drops (exit code 3 when no engine runs)
     Status {
-        /// Print the whole document as JSON
+        /// Print the whole document as one line of JSON
         #[arg(long)]
         json: bool,
+        /// Print it again at each change, until the engine ends or Ctrl-C; on a terminal with rates
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Say where a connection goes, and why not elsewhere
+    ///
+    /// It asks the engine that runs; nothing is connected. A name is looked up as any program of yours would, and each of
+    /// its addresses is explained.
+    Explain(explain::ExplainArguments),
+    /// Print what happens from now on, one event a line, numbered
+    Events {
+        /// A line of JSON for each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the engine's log: its last 10,000 lines
+    Logs {
+        /// Lines of this tunnel only
+        #[arg(value_name = "NAME")]
+        tunnel: Option<String>,
+        /// Go on with lines to come, until the engine ends or Ctrl-C
+        #[arg(short, long)]
+        follow: bool,
     },
     /// Judge profiles and mrvpn.toml without connecting: used, ignored and why, refused and why
     Check {
@@ -52,10 +98,24 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Print completions for a shell
+    /// Print a commented mrvpn.toml: a tunnel for each profile, and examples of rules
+    ///
+    /// Nothing is written or connected: `mrvpn init uk.ovpn fr.ovpn > mrvpn.toml`.
+    Init {
+        /// Profiles, or directories with profiles [default: those of this directory]
+        #[arg(value_name = "PROFILE|DIR")]
+        profiles: Vec<PathBuf>,
+    },
+    /// Print completions for a shell, as in `mrvpn completions bash > ~/.local/share/bash-completion/completions/mrvpn`
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Write the manual pages into a directory: one for each command
+    Man {
+        /// The directory, which is made if it is not there
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
 }
 
@@ -69,6 +129,18 @@ struct UpArguments {
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
 
+    /// Leave the engine running in the background and return when each tunnel is up or has failed: 0 where all are up
+    #[arg(long)]
+    detach: bool,
+
+    /// Report after so many seconds at the latest, whatever is not up yet
+    #[arg(long, value_name = "SECS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    wait: u64,
+
+    /// Print each step that would be done to this host, and do nothing
+    #[arg(long, conflicts_with = "detach")]
+    dry_run: bool,
+
     /// Profiles to bring up, the first being first in order; NAME=FILE names the tunnel
     #[arg(value_name = "[NAME=]PROFILE")]
     profiles: Vec<String>,
@@ -78,11 +150,19 @@ struct UpArguments {
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let instance = arguments.instance.as_deref();
     let outcome = match arguments.command {
-        Command::Up(up) => up::run(up, instance),
+        Command::Up(up) => up::run(&up, instance),
         Command::Down => down::run(instance),
-        Command::Status { json } => status::run(json, instance),
+        Command::Reload { dry_run } => reload::run(dry_run, instance),
+        Command::Tunnel(verb) => tunnel::run(verb, instance),
+        Command::Engine { wait } => Ok(engine::detached(wait, instance)),
+        Command::Status { json, watch } => status::run(json, watch, instance),
+        Command::Explain(explain) => explain::run(&explain, instance),
+        Command::Events { json } => events::run(json, instance),
+        Command::Logs { tunnel, follow } => logs::run(tunnel.as_deref(), follow, instance),
         Command::Check { json, files } => check::run(json, &files),
+        Command::Init { profiles } => init::run(&profiles),
         Command::Completions { shell } => completions(shell),
+        Command::Man { directory } => man::run(&directory),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -101,6 +181,16 @@ fn tell(failure: &Failure) {
 /// Prints an answer to stdout.
 fn answer(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints one line of many; `false` where nobody reads any longer.
+fn print_line(text: &str) -> bool {
+    writeln!(std::io::stdout(), "{text}").is_ok()
+}
+
+/// What a command says that needs an engine.
+fn no_engine() -> Failure {
+    Failure::failed("no engine runs").hint("`sudo mrvpn up PROFILE...` starts one")
 }
 
 fn completions(shell: Shell) -> Result<u8, Failure> {

@@ -1,16 +1,19 @@
-//! The control socket: one line of JSON asks, one answers. The kernel says who calls; the engine believes nobody else.
+//! The control socket: one line of JSON asks, one answers, or several where the request follows something. The kernel says
+//! who calls; the engine believes nobody else. Here is what is said; who may say it is [`caller`].
 
+mod caller; // who may do what
 pub(crate) mod client; // a command asks
+mod limits; // lengths, numbers and times
+mod message; // a request in, a response out
+mod peer; // who is at the other end
+mod places; // clients that ask, and who leaves when all places are taken
 pub(crate) mod server; // the engine answers
+mod streams; // clients that follow something
 
 use mrvpn_engine::FlowQuery;
 use serde::{Deserialize, Serialize};
 
-/// 64 KiB: the longest request.
-pub(crate) const REQUEST_LIMIT: usize = 64 * 1024;
-
-/// 64 MiB: the longest bundle, from who may change things.
-pub(crate) const BUNDLE_LIMIT: usize = 64 * 1024 * 1024;
+pub(crate) use limits::BUNDLE_LIMIT;
 
 /// What a command asks: one line of JSON. A request with a `bundle` is followed by so many bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +73,26 @@ pub(crate) enum Request {
     },
     /// End everything.
     Down,
+}
+
+impl Request {
+    /// Length of the bundle that follows it.
+    pub(crate) const fn bundle(&self) -> Option<usize> {
+        match self {
+            Self::Reload { bundle, .. } | Self::TunnelAdd { bundle } => Some(*bundle),
+            Self::Status
+            | Self::Watch
+            | Self::Explain { .. }
+            | Self::Events
+            | Self::Logs { .. }
+            | Self::Source
+            | Self::TunnelRemove { .. }
+            | Self::TunnelStart { .. }
+            | Self::TunnelStop { .. }
+            | Self::TunnelRestart { .. }
+            | Self::Down => None,
+        }
+    }
 }
 
 /// What the engine answers: a line of JSON, several where the request says so.
@@ -133,6 +156,9 @@ pub(crate) struct Source {
     pub(crate) profiles: Vec<String>,
     /// `--credentials FILE`.
     pub(crate) credentials: Option<String>,
+    /// Names of tunnels whose user and password the engine has from a prompt or the service manager: they need not be
+    /// given again.
+    pub(crate) answered: Vec<String>,
 }
 
 /// What a reload has changed, for people and programs.
