@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Exit code 1: it failed.
 pub(crate) const FAILED: u8 = 1;
 /// Exit code 2: wrong usage or configuration.
@@ -9,8 +11,8 @@ pub(crate) const USAGE: u8 = 2;
 /// Exit code 3: no engine runs (`status`).
 pub(crate) const NOT_RUNNING: u8 = 3;
 
-/// What went wrong, with its exit code.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What went wrong, with its exit code. It can be sent: a detached engine fails in the words of the command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     code: u8,
     message: String,
@@ -19,7 +21,7 @@ pub(crate) struct Failure {
 }
 
 /// A file and a line in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
     file: String,
     line: Option<u32>,
@@ -53,17 +55,25 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         self.code
     }
+
+    /// What happened and where, without the hint.
+    pub(crate) fn sentence(&self) -> String {
+        match &self.place {
+            Some(Place { file, line: Some(line) }) => format!("{file}:{line}: {}", self.message),
+            Some(Place { file, line: None }) => format!("{file}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn hinted(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("error: ")?;
-        match &self.place {
-            Some(Place { file, line: Some(line) }) => write!(f, "{file}:{line}: ")?,
-            Some(Place { file, line: None }) => write!(f, "{file}: ")?,
-            None => {}
-        }
-        f.write_str(&self.message)?;
+        write!(f, "error: {}", self.sentence())?;
         match &self.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),

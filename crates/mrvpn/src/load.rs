@@ -1,26 +1,47 @@
-//! Files into a configuration. The command line reads mrvpn.toml, the profiles and all they name with the caller's own
-//! rights; the engine gets contents and no paths (design.md, decision 15).
+//! Files into a configuration: mrvpn.toml, the profiles and all they name. It is the same work twice. A command reads from
+//! the disk with the rights of its caller, where a broken file is an error with its line; the engine reads the same out of
+//! the bundle that the command has sent, and comes to the very same configuration (design.md, decision 15).
 
+pub(crate) mod arguments; // by what a configuration is read
 mod credentials; // user and password from files
 pub(crate) mod files; // what a profile names
-mod prompt; // user and password from the terminal
+pub(crate) mod prompt; // user and password from the terminal
+pub(crate) mod reader; // from the disk, or out of a bundle
 mod rules; // rules as written into rules as decided
+#[cfg(test)]
+pub(crate) mod scratch; // directories for tests
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mrvpn_engine::{EngineConfig, TunnelConfig};
+use mrvpn_netplan::Scope;
 use mrvpn_profile::config::{Accept, Config};
-use mrvpn_profile::{AuthUserPass, TunnelName, escape, ovpn};
+use mrvpn_profile::{AuthUserPass, Credentials, TunnelName, escape, ovpn};
 
+use crate::bundle::Bundle;
 use crate::failure::Failure;
+use arguments::Arguments;
 use files::ProfileFiles;
+use reader::{Disk, Reader, Recorded};
 
-/// A configuration that is ready to run.
+/// A configuration that is ready to run, but for answers of the terminal.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Loaded {
     /// For the engine.
     pub(crate) config: EngineConfig,
     /// What the user should know about the files.
     pub(crate) notes: Vec<String>,
+    /// Tunnels whose user and password the service manager has handed over.
+    pub(crate) from_service_manager: Vec<String>,
+}
+
+/// What was read from the disk, to be sent to an engine.
+pub(crate) struct Gathered {
+    /// The configuration.
+    pub(crate) loaded: Loaded,
+    arguments: Arguments,
+    files: Recorded,
 }
 
 /// One tunnel to be loaded.
@@ -34,47 +55,91 @@ struct Wanted {
     bypass: Vec<ipnet::IpNet>,
 }
 
-/// Reads what `up` was told to bring up.
-pub(crate) fn load(file: Option<&Path>, profiles: &[String], account: Option<&Path>) -> Result<Loaded, Failure> {
-    if profiles.is_empty() {
-        return from_file(&config_path(file)?, account);
+/// Reads with the rights of this process.
+pub(crate) fn gather(arguments: Arguments) -> Result<Gathered, Failure> {
+    let mut disk = Disk::default();
+    let loaded = load(&arguments, &mut disk)?;
+    Ok(Gathered { loaded, arguments, files: disk.into_recorded() })
+}
+
+impl Gathered {
+    /// Asks on the terminal for what no file has, but for what was `answered` to the engine before.
+    pub(crate) fn ask(self, answered: &[String]) -> Result<(Loaded, Bundle), Failure> {
+        let answers = prompt::ask(&self.loaded.config.tunnels, answered)?;
+        Ok((self.loaded, Bundle { arguments: self.arguments, files: self.files, answers }))
     }
-    let mut names: Vec<TunnelName> = Vec::new();
-    let mut wanted = Vec::new();
-    for argument in profiles {
-        let (name, path) = named_profile(argument, &names)?;
-        names.push(name.clone());
-        wanted.push(Wanted {
+}
+
+/// Reads all that the arguments name. The same contents make the same configuration.
+pub(crate) fn load(arguments: &Arguments, reader: &mut impl Reader) -> Result<Loaded, Failure> {
+    let account = arguments.source.credentials.as_deref().map(Path::new);
+    let (engine, wanted, shared) = match &arguments.source.config {
+        Some(file) => from_file(Path::new(file), reader)?,
+        None => (EngineConfig::new(), arguments.profiles()?.into_iter().map(Wanted::of_profile).collect(), None),
+    };
+    let accounts = Accounts {
+        shared: account.or(shared.as_deref()).map(|path| credentials::read(reader, path)).transpose()?,
+        service: arguments.service_credentials.as_ref().map(PathBuf::from),
+    };
+    tunnels(engine, wanted, &accounts, reader)
+}
+
+/// Gives tunnels what was answered for them.
+pub(crate) fn fill(tunnels: &mut [TunnelConfig], answers: &BTreeMap<String, Credentials>) {
+    for tunnel in tunnels.iter_mut().filter(|tunnel| prompt::is_missing(tunnel)) {
+        tunnel.credentials = answers.get(&tunnel.name).cloned();
+    }
+}
+
+/// `[engine] credentials` of a file, absolute; `None` where it has none or cannot be read.
+pub(crate) fn account_of(config: &Path) -> Option<PathBuf> {
+    from_file(config, &mut Disk::default()).ok().and_then(|(_, _, account)| account)
+}
+
+/// The place that `wanted` asks for, in another slot and by the name of an instance.
+pub(crate) fn scope_at(slot: u8, instance: &str, wanted: &Scope) -> Scope {
+    Scope::new(slot, instance, wanted.rule_priority, named_device(wanted))
+}
+
+/// The interface that the file names; `None` for the usual one, which each slot has of its own.
+pub(crate) fn named_device(wanted: &Scope) -> Option<&str> {
+    Some(wanted.device.as_str()).filter(|device| *device != Scope::first().device)
+}
+
+/// A path for people: relative to the working directory where it lies below.
+pub(crate) fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok().filter(|here| here.parent().is_some());
+    let below = here.as_ref().and_then(|here| path.strip_prefix(here).ok());
+    below.unwrap_or(path).display().to_string()
+}
+
+impl Wanted {
+    fn of_profile((name, profile): (TunnelName, PathBuf)) -> Self {
+        Self {
             name,
-            profile: path,
+            profile,
             credentials: None,
             default: false,
             strict_server: false,
             accept: Vec::new(),
             bypass: Vec::new(),
-        });
-    }
-    tunnels(EngineConfig::new(), wanted, account)
-}
-
-/// `NAME=FILE`, or a file that gives its own name.
-fn named_profile(argument: &str, taken: &[TunnelName]) -> Result<(TunnelName, PathBuf), Failure> {
-    if let Some((name, path)) = argument.split_once('=')
-        && !name.contains('/')
-    {
-        let parsed = TunnelName::parse(name).map_err(|error| Failure::usage(error.to_string()))?;
-        if taken.contains(&parsed) {
-            return Err(Failure::usage(format!("two tunnels are named {parsed}")).hint("give each a name of its own"));
         }
-        return Ok((parsed, PathBuf::from(path)));
     }
-    Ok((TunnelName::from_file_name(argument, taken), PathBuf::from(argument)))
 }
 
-fn from_file(path: &Path, account: Option<&Path>) -> Result<Loaded, Failure> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(error.to_string()).at(&shown, None))?;
-    let config = mrvpn_profile::config::parse(&text)
+/// User and password for tunnels that have none of their own.
+struct Accounts {
+    shared: Option<Credentials>,
+    service: Option<PathBuf>,
+}
+
+/// Settings, tunnels and account of an mrvpn.toml.
+fn from_file(path: &Path, reader: &mut impl Reader) -> Result<(EngineConfig, Vec<Wanted>, Option<PathBuf>), Failure> {
+    let shown = shown(path);
+    let contents = reader.read(path).map_err(|error| Failure::usage(error.why).at(&shown, None))?;
+    let text = str::from_utf8(contents.bytes.expose())
+        .map_err(|_| Failure::usage("it is not UTF-8 text").at(&shown, None).hint("save it as UTF-8"))?;
+    let config = mrvpn_profile::config::parse(text)
         .map_err(|error| Failure::usage(error.message).at(&shown, error.line).hint(error.hint))?;
     let beside = path.parent().unwrap_or_else(|| Path::new("."));
     let wanted = config.tunnels.iter().map(|tunnel| Wanted {
@@ -87,11 +152,11 @@ fn from_file(path: &Path, account: Option<&Path>) -> Result<Loaded, Failure> {
         bypass: tunnel.bypass.clone(),
     });
     let wanted: Vec<Wanted> = wanted.collect();
-    let shared = config.engine.credentials.as_ref().map(|file| beside.join(&file.value));
+    let account = config.engine.credentials.as_ref().map(|file| beside.join(&file.value));
     let mut engine = engine_settings(&config);
     engine.rules = rules::decide(&config);
-    engine.config_path = Some(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string());
-    tunnels(engine, wanted, account.or(shared.as_deref()))
+    engine.config_path = Some(path.display().to_string());
+    Ok((engine, wanted, account))
 }
 
 fn engine_settings(config: &Config) -> EngineConfig {
@@ -101,7 +166,7 @@ fn engine_settings(config: &Config) -> EngineConfig {
         engine.mark = mark;
     }
     let priority = written.rule_priority.unwrap_or(mrvpn_netplan::scope::RULE_PRIORITY);
-    engine.scope = mrvpn_netplan::Scope::new(0, "default", priority, written.interface.as_deref());
+    engine.scope = Scope::new(0, "default", priority, written.interface.as_deref());
     if let Some(limit) = written.establish_limit {
         engine.establish_limit = limit;
     }
@@ -110,39 +175,55 @@ fn engine_settings(config: &Config) -> EngineConfig {
 }
 
 /// Reads every profile and gives each tunnel its user and password.
-fn tunnels(mut engine: EngineConfig, wanted: Vec<Wanted>, account: Option<&Path>) -> Result<Loaded, Failure> {
-    let mut notes = Vec::new();
-    let shared = account.map(credentials::read).transpose()?;
+fn tunnels(
+    mut engine: EngineConfig,
+    wanted: Vec<Wanted>,
+    accounts: &Accounts,
+    reader: &mut impl Reader,
+) -> Result<Loaded, Failure> {
+    let mut loaded = Loaded { config: EngineConfig::new(), notes: Vec::new(), from_service_manager: Vec::new() };
     for one in wanted {
-        let mut tunnel = read_profile(&one, &mut notes)?;
-        let own = one.credentials.as_deref().map(credentials::read).transpose()?;
+        let mut tunnel = read_profile(&one, &mut loaded.notes, reader)?;
+        let own = one.credentials.as_deref().map(|path| credentials::read(reader, path)).transpose()?;
         tunnel.credentials = match &tunnel.profile.auth_user_pass {
-            AuthUserPass::No => None,
+            AuthUserPass::No => {
+                loaded.notes.extend(own.map(|_| format!("{}: its profile asks for no user and password", one.name)));
+                None
+            }
             AuthUserPass::Given(given) => own.or_else(|| Some(given.clone())),
-            AuthUserPass::Ask => own.or_else(|| shared.clone()),
+            AuthUserPass::Ask => own.or_else(|| accounts.shared.clone()),
         };
+        if let Some(service) = accounts.service.as_deref().filter(|_| prompt::is_missing(&tunnel)) {
+            tunnel.credentials = credentials::from_service_manager(reader, service, &tunnel.name)?;
+            loaded.from_service_manager.extend(tunnel.credentials.as_ref().map(|_| tunnel.name.clone()));
+        }
         engine.tunnels.push(tunnel);
     }
-    prompt::fill(&mut engine.tunnels)?;
-    Ok(Loaded { config: engine, notes })
+    Ok(Loaded { config: engine, ..loaded })
 }
 
-fn read_profile(wanted: &Wanted, notes: &mut Vec<String>) -> Result<TunnelConfig, Failure> {
-    let shown = wanted.profile.display().to_string();
-    let text = files::read_regular(&wanted.profile).map_err(|why| {
-        Failure::usage(why).at(&shown, None).hint("check the path; a profile is a file that ends in .ovpn")
+fn read_profile(wanted: &Wanted, notes: &mut Vec<String>, reader: &mut impl Reader) -> Result<TunnelConfig, Failure> {
+    let shown = shown(&wanted.profile);
+    let contents = reader.read(&wanted.profile).map_err(|error| {
+        Failure::usage(error.why).at(&shown, None).hint("check the path; a profile is a file that ends in .ovpn")
     })?;
-    let mut named = ProfileFiles::beside(&wanted.profile);
-    let parsed = ovpn::parse(text.expose(), &mut named)
+    let mut named = ProfileFiles::through(&wanted.profile, &mut *reader);
+    let parsed = ovpn::parse(contents.bytes.expose(), &mut named)
         .map_err(|error| Failure::usage(error.message.clone()).at(&shown, error.line).hint(error.hint.clone()))?;
+    if let Some(open) = named.open_credentials() {
+        return Err(credentials::open_to_others(open));
+    }
     notes.extend(named.notes());
+    if contents.open_to_others && files::holds_a_secret(contents.bytes.expose()) {
+        notes.push(format!("{shown}: others can read this file, and a key or a password is inside: chmod 600 {shown}"));
+    }
     for ignored in &parsed.judgement.ignored {
         let directive = escape(ignored.directive.as_bytes());
         tracing::info!("{shown}:{}: `{directive}` is ignored: {}", ignored.line, ignored.why);
     }
     Ok(TunnelConfig {
         name: wanted.name.to_string(),
-        file: escape(shown.as_bytes()),
+        file: escape(wanted.profile.display().to_string().as_bytes()),
         profile: parsed.profile,
         credentials: None,
         default: wanted.default,
@@ -150,23 +231,5 @@ fn read_profile(wanted: &Wanted, notes: &mut Vec<String>) -> Result<TunnelConfig
         accept: wanted.accept.clone(),
         bypass: wanted.bypass.clone(),
         warnings: parsed.judgement.warnings.iter().map(ToString::to_string).collect(),
-    })
-}
-
-/// The file named, else the first of the usual places.
-fn config_path(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(named) = named {
-        return Ok(named.to_owned());
-    }
-    let home = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
-    let places = [
-        Some(PathBuf::from("mrvpn.toml")),
-        home.map(|home| home.join("mrvpn/mrvpn.toml")),
-        Some(PathBuf::from("/etc/mrvpn/mrvpn.toml")),
-    ];
-    places.into_iter().flatten().find(|path| path.is_file()).ok_or_else(|| {
-        Failure::usage("no profile was named and there is no mrvpn.toml")
-            .hint("`mrvpn up uk.ovpn fr.ovpn`, or `mrvpn up -c FILE`")
     })
 }

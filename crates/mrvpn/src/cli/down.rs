@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use mrvpn_host::Cleaned;
+
 use super::answer;
-use crate::control::client::Connection;
+use super::up::place::failed;
+use crate::control::client::{Connection, unexpected};
 use crate::control::{Request, Response};
 use crate::failure::Failure;
 use crate::instance::Instance;
@@ -12,16 +15,15 @@ use crate::instance::Instance;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) fn run(named: Option<&str>) -> Result<u8, Failure> {
-    let instance = Instance::to_reach(named)?;
+    let instance = Instance::to_take_down(named)?;
     let Some(mut connection) = Connection::open(&instance.socket())? else { return clean(&instance) };
-    match connection.ask(Request::Down)? {
-        Response::Ending | Response::Status { .. } | Response::Refused { .. } => {}
-    }
+    let Response::Ending = connection.ask(&Request::Down)? else { return Err(unexpected()) };
     if connection.wait_for_end(PATIENCE) {
         answer("down: the host is as before");
         return Ok(0);
     }
-    Err(Failure::failed("the engine has not ended within 15 s").hint("end its process, then `mrvpn down` cleans up"))
+    Err(Failure::failed(format!("the engine, process {}, has not ended within 15 s", instance.holder()))
+        .hint(format!("`kill -9 {}`, then `mrvpn down` cleans up", instance.holder())))
 }
 
 /// Nobody listens. What a killed engine left is removed; where nothing is left this is fine too.
@@ -29,7 +31,51 @@ fn clean(instance: &Instance) -> Result<u8, Failure> {
     if instance.is_running() {
         return Err(Failure::failed(format!("instance {} is starting or ending; try again", instance.name())));
     }
-    let left = mrvpn_host::sweep(&crate::instance::base()).map_err(|error| Failure::failed(error.to_string()))?;
-    answer(if left == 0 { "nothing is up" } else { "removed what a killed engine had left" });
+    let lock = instance.lock_if_there()?;
+    let places = instance.places();
+    let left = mrvpn_host::leftover(&places).map_err(failed)?;
+    let cleaned = left.map(|left| mrvpn_host::clean(&places, &left)).transpose().map_err(failed)?;
+    let swept = mrvpn_host::sweep(&places.shared).map_err(failed)?;
+    drop(lock);
+    answer(&removed(&cleaned.unwrap_or_default(), swept));
     Ok(0)
+}
+
+/// What was removed, in words.
+fn removed(cleaned: &Cleaned, swept: usize) -> String {
+    let counted = |count: usize, one: &str, many: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{count} {many}")),
+    };
+    let parts: Vec<String> = [
+        cleaned.device.then(|| String::from("its interface")),
+        cleaned.firewall.then(|| String::from("its nftables tables")),
+        counted(cleaned.rules, "policy rule", "policy rules"),
+        counted(cleaned.routes, "route", "routes"),
+        counted(cleaned.settings, "kernel setting given back", "kernel settings given back"),
+        counted(swept, "route or rule without a journal", "routes and rules without a journal"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() {
+        return String::from("nothing is up");
+    }
+    format!("removed what a killed engine had left: {}", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_removed_is_said_in_words() {
+        assert_eq!(removed(&Cleaned::default(), 0), "nothing is up");
+        let cleaned = Cleaned { rules: 1, routes: 12, settings: 0, firewall: true, device: true };
+        assert_eq!(
+            removed(&cleaned, 0),
+            "removed what a killed engine had left: its interface, its nftables tables, 1 policy rule, 12 routes"
+        );
+    }
 }
