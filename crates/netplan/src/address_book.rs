@@ -537,4 +537,42 @@ mod tests {
         assert_eq!(book.conflicts()[0].kind, ConflictKind::Pool);
         assert_eq!(book.own().anchor_v4, Ipv4Addr::new(10, 253, 0, 1));
     }
+
+    #[test]
+    fn tunnels_keep_what_they_have_when_the_file_changes_around_them() {
+        let mut book = book();
+        let facts = HostFacts::default();
+        let us = TunnelId::new(7);
+        book.assign(UK, &assignment("10.100.0.2/16"), &facts);
+        let lease = book.assign(FR, &assignment("10.101.0.2/16"), &facts);
+        book.set_tunnels(&[(us, 9), (FR, 1)]);
+        assert_eq!(
+            book.interface_addresses(),
+            nets(&["198.18.0.1/32", "10.101.0.2/32", "198.18.1.10/32", "198.18.1.2/32"])
+        );
+        assert_eq!((book.entry(UK), book.bind_v4(UK)), (None, None));
+        assert_eq!(book.assign(FR, &assignment("10.101.0.2/16"), &facts), lease);
+        assert_eq!(book.tunnels(), [us, FR]);
+    }
+
+    #[test]
+    fn a_tunnel_that_is_presented_under_its_bind_address_follows_it_to_another_number() {
+        let mut book = book();
+        book.assign(UK, &dual("192.168.1.7/24", "fd00::2/64"), &on_lan("192.168.1.0/24"));
+        book.set_tunnels(&[(UK, 5)]);
+        let entry = book.entry(UK).unwrap();
+        assert_eq!((entry.bind_v4, entry.presented_v4), ([198, 18, 1, 6].into(), Some([198, 18, 1, 6].into())));
+        assert_eq!(entry.presented_v6, Some("fd00::2".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_second_mention_and_a_number_beyond_the_pool_are_left_out() {
+        let mut book = book();
+        let us = TunnelId::new(7);
+        book.set_tunnels(&[(UK, 3), (UK, 4), (FR, 3), (us, MAX_TUNNELS)]);
+        assert_eq!(book.tunnels(), [UK]);
+        assert_eq!(book.assign(us, &assignment("10.9.0.2/24"), &HostFacts::default()), LeaseId::NONE);
+        book.set_tunnels(&[(us, MAX_TUNNELS - 1)]);
+        assert_eq!(book.bind_v4(us), Some(book.pools().bind_v4(MAX_TUNNELS - 1)));
+    }
 }

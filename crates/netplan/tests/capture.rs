@@ -191,7 +191,7 @@ const UK: TunnelId = TUNNELS[0];
 const FR: TunnelId = TUNNELS[1];
 
 /// A pushed claim, whether it stands, a destination in it, and whether that is captured.
-const PUSHED: [(&str, bool, &str, bool); 16] = [
+const PUSHED: [(&str, bool, &str, bool); 17] = [
     ("192.168.1.0/24", false, "192.168.1.9", false),     // the LAN
     ("192.168.1.128/25", false, "192.168.1.200", false), // inside it
     ("192.168.1.9/32", false, "192.168.1.9", false),
@@ -208,6 +208,7 @@ const PUSHED: [(&str, bool, &str, bool); 16] = [
     ("198.18.0.0/15", true, "198.18.0.254", true),
     ("10.101.0.0/16", true, "10.101.7.7", true), // another tunnel's network
     ("8.8.8.0/24", true, "8.8.8.8", true),
+    ("192.0.2.5/32", true, "192.0.2.5", true), // a remote's own outer address: for programs, not for our sockets
 ];
 
 // proves: T-36
@@ -224,6 +225,8 @@ fn a_pushed_route_reaches_no_further_than_its_tunnel_whichever_of_two_pushes_it(
             assert_eq!(case.standing_claims().len() > before.len(), stands, "{prefix} of {tunnel}");
             let host = host_with(&case.plan().unwrap());
             assert_eq!(captured(&host.route(&probe_to(to))), is_captured, "{to} with {prefix} of {tunnel}");
+            let ours = Probe { mark: MARK.0, ..probe_to(to) };
+            assert_eq!(host.route(&ours), Verdict::Clear, "the engine's own socket to {to}");
             // What the other has and what nobody claims stay where they were.
             let policy = Expected::of(&case).policy;
             let via = |to: &str| pick(&policy, Attachment::Rules, &flow(&probe_to(to))).via;
