@@ -22,30 +22,42 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, USAGE};
 
 /// Many OpenVPN tunnels at once, every flow through the one its rule names.
 ///
 /// Each tunnel keeps the address that its own server assigned; a program that binds to it, or a rule, decides which
 /// tunnel a connection takes. A tunnel that is down refuses its traffic; it never goes another way.
 #[derive(Debug, Parser)]
-#[command(name = "mrvpn", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "mrvpn", version, propagate_version = true, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// The engine to start or to talk to
+    /// Which engine is meant, where several run on this machine [default: the only one that runs, else `default`]
     #[arg(long, global = true, value_name = "NAME", env = "MRVPN_INSTANCE")]
     instance: Option<String>,
 
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
+
+/// Printed below the list of commands.
+const AFTER_HELP: &str = "\
+To begin:   mrvpn check uk.ovpn              what of the file is used, and what not
+            sudo mrvpn up uk.ovpn fr.ovpn    both tunnels, until Ctrl-C
+            mrvpn explain example.org        which way it goes, and why
+Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration; 3 of `status`: no engine runs";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Bring tunnels up and keep them up, until Ctrl-C or `mrvpn down`
+    ///
+    /// Profiles are `.ovpn` files as a provider gives them. One interface carries the addresses of all tunnels; each
+    /// tunnel that is lost is connected again. It changes routes and so needs root: `sudo mrvpn up uk.ovpn fr.ovpn`.
     Up(UpArguments),
-    /// Take all down; also cleans up after a killed engine
+    /// Take all down, and leave this machine as if mrvpn had never run; also cleans up after a killed engine
     Down,
     /// Read the files again that `up` has read; only what changed is touched
+    ///
+    /// Tunnels and connections that are the same before and after go on undisturbed. A file with a mistake changes nothing.
     Reload {
         /// Print what would change and change nothing
         #[arg(long)]
@@ -89,7 +101,7 @@ enum Command {
         #[arg(short, long)]
         follow: bool,
     },
-    /// Judge profiles and mrvpn.toml without connecting: used, ignored and why, refused and why
+    /// Judge profiles and mrvpn.toml without connecting: what is used, ignored and refused, and why
     Check {
         /// Print one JSON array, an entry a file
         #[arg(long)]
@@ -106,7 +118,9 @@ enum Command {
         #[arg(value_name = "PROFILE|DIR")]
         profiles: Vec<PathBuf>,
     },
-    /// Print completions for a shell, as in `mrvpn completions bash > ~/.local/share/bash-completion/completions/mrvpn`
+    /// Print what a shell needs to complete commands
+    ///
+    /// For bash: `mrvpn completions bash > ~/.local/share/bash-completion/completions/mrvpn`.
     Completions {
         /// The shell
         shell: Shell,
@@ -149,7 +163,11 @@ struct UpArguments {
 /// Runs the command and gives its exit code.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let instance = arguments.instance.as_deref();
-    let outcome = match arguments.command {
+    let Some(command) = arguments.command else {
+        let _ = write!(std::io::stderr(), "{}", Arguments::command().render_help());
+        return ExitCode::from(USAGE);
+    };
+    let outcome = match command {
         Command::Up(up) => up::run(&up, instance),
         Command::Down => down::run(instance),
         Command::Reload { dry_run } => reload::run(dry_run, instance),
@@ -194,6 +212,9 @@ fn no_engine() -> Failure {
 }
 
 fn completions(shell: Shell) -> Result<u8, Failure> {
-    clap_complete::generate(shell, &mut Arguments::command(), "mrvpn", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "mrvpn", &mut script);
+    // Whoever does not read it to its end does not want it.
+    let _ = std::io::stdout().write_all(&script);
     Ok(0)
 }

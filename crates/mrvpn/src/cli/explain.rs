@@ -25,10 +25,14 @@ const ICMP_V6: u8 = 58;
 /// 16 addresses of one name are explained.
 const ADDRESSES: usize = 16;
 
+/// Brackets would be a link in a comment.
+const DESTINATION_HELP: &str =
+    "Where to: a name or an address, with a port if it has one: example.org:443, 203.0.113.9, [2001:db8::1]:443";
+
 #[derive(Debug, Args)]
 pub(super) struct ExplainArguments {
-    /// Where to: a name or an address, with a port if it has one: example.org:443, 203.0.113.9, [2001:db8::1]:443
-    #[arg(value_name = "DST[:PORT]")]
+    /// Where to.
+    #[arg(value_name = "DST[:PORT]", help = DESTINATION_HELP)]
     destination: String,
 
     /// The protocol [default: tcp where a port is given, else icmp]

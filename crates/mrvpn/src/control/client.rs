@@ -102,10 +102,10 @@ impl Answers {
         let room = ANSWER_LIMIT.saturating_sub(u64::try_from(self.begun.len()).unwrap_or(ANSWER_LIMIT));
         match (&mut self.reader).take(room).read_until(b'\n', &mut self.begun) {
             Ok(0) => Ok(Next::End),
-            Ok(_) => match understood(&std::mem::take(&mut self.begun))? {
-                Response::End => Ok(Next::End),
-                response => Ok(Next::Answer(Box::new(response))),
-            },
+            Ok(_) => {
+                let response = understood(&std::mem::take(&mut self.begun))?;
+                Ok(if matches!(response, Response::End) { Next::End } else { Next::Answer(Box::new(response)) })
+            }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(Next::Quiet),
             Err(_) => Ok(Next::End),
         }

@@ -125,9 +125,9 @@ const RULES: &str = "\
 
 const OTHER_RULES: &str = r#"# [[rule]]
 # name = "printer"                      # shown by `mrvpn explain`
-# from = ["10.100.0.2"]                 # the address that a program has bound to
-# proto = ["tcp", "udp", "icmp"]
-# port = [443, "8000-8999"]             # of the destination; leave out icmp above
+# to = ["192.168.50.7", "192.168.60.0/24"]
+# proto = ["tcp"]                       # also "udp", "icmp", or a number
+# port = [631, "9100-9102"]             # of the destination
 # via = "direct"                        # past all tunnels; "block": refused
 "#;
 
@@ -160,7 +160,7 @@ mod tests {
                 Some(key) if ["default", "accept", "strict_server", "bypass"].iter().any(|k| key.starts_with(k)) => {
                     per_tunnel.push(key.to_owned());
                 }
-                Some(key) => on.push_str(&format!("{}\n", key.replace(", \"icmp\"", ""))),
+                Some(key) => on.push_str(&format!("{key}\n")),
                 None => on.push_str(&format!("{line}\n")),
             }
         }

@@ -59,7 +59,7 @@ fn picture(mut answers: Answers, instance: &Instance) -> Result<u8, Failure> {
             Change::None => match read(instance)? {
                 Some(status) => {
                     rates = readings.take(&status, Instant::now());
-                    status
+                    Box::new(status)
                 }
                 None => break,
             },
@@ -77,7 +77,7 @@ fn drawn(text: &str) -> String {
 }
 
 enum Change {
-    To(Status),
+    To(Box<Status>),
     None,
 }
 
@@ -86,7 +86,7 @@ fn changed(answers: &mut Answers, limit: Option<Duration>) -> Result<Option<Chan
     match answers.next(limit)? {
         Next::Answer(response) => {
             let Response::Status { status } = *response else { return Err(unexpected()) };
-            Ok(Some(Change::To(*status)))
+            Ok(Some(Change::To(status)))
         }
         Next::Quiet => Ok(Some(Change::None)),
         Next::End => Ok(None),

@@ -271,10 +271,10 @@ fn a_watched_status_is_sent_at_once_and_then_at_each_change() {
     let stand = Stand::new("server-watch", Judge::new(rustix::process::geteuid().as_raw(), None));
     let mut answers = Connection::open(&stand.socket()).unwrap().unwrap().follow(&Request::Watch).unwrap();
     let mut state = || match answers.next(Some(Duration::from_millis(500))).unwrap() {
-        Next::Answer(response) => match *response {
-            Response::Status { status } => status.state,
-            other => panic!("{other:?}"),
-        },
+        Next::Answer(response) => {
+            let Response::Status { status } = *response else { panic!("{response:?}") };
+            status.state
+        }
         Next::Quiet => String::from("quiet"),
         Next::End => String::from("end"),
     };
