@@ -15,8 +15,8 @@ mod keys; // two key slots
 mod layout; // where headers end
 pub mod limits; // bounds of buffers and queues
 mod loops; // outer packets that come back
-mod receive; // where received datagrams lie
 mod notices; // what is said once
+mod receive; // where received datagrams lie
 mod reports; // reports on their way out
 #[cfg(test)]
 mod sample; // packets for tests

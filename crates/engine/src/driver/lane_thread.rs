@@ -1,4 +1,4 @@
-//! A lane on a thread of its own: the real [`LaneIo`] and the loop that drives [`Lane::turn`] with it. It waits in one
+//! A lane on a thread of its own: the real [`crate::lane::LaneIo`] and the loop that drives [`Lane::turn`] with it. It waits in one
 //! epoll for the TUN queue, the tunnels' sockets and messages, and decides nothing about a packet.
 
 mod outer_socket; // one tunnel's UDP socket with its offloads

@@ -56,5 +56,7 @@ pub const DROPS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Bytes by which a sealed datagram is known again: opcode and peer id, packet id, tag.
 pub const LOOP_HEAD: usize = 24;
-/// Datagrams of one tunnel that are known again: all that is under way through a wrapper on the same host.
+/// Datagrams of one tunnel that are known again: all that a wrapper on the same host usually has under way.
 pub const LOOP_MEMORY: usize = 64;
+/// Before those, every so many: 2,048 datagrams back.
+pub const LOOP_STRIDE: usize = 32;

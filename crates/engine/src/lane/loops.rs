@@ -6,35 +6,57 @@
 use mrvpn_router::packet::ip::Ip;
 use mrvpn_router::packet::{protocol, udp};
 
-use super::limits::{LOOP_HEAD, LOOP_MEMORY};
+use super::limits::{LOOP_HEAD, LOOP_MEMORY, LOOP_STRIDE};
 
-/// The beginnings of what one tunnel sealed last.
-#[derive(Debug)]
+/// The beginnings of what one tunnel has sealed: of the last datagrams, and of every few before them, so that a loop is found
+/// even where more are under way than are known.
+#[derive(Debug, Default)]
 pub(crate) struct SentHeads {
+    last: Ring,
+    before: Ring,
+    count: usize,
+}
+
+/// The beginnings of a few datagrams; the oldest is forgotten for a new one.
+#[derive(Debug)]
+struct Ring {
     heads: [[u8; LOOP_HEAD]; LOOP_MEMORY],
     next: usize,
     filled: usize,
 }
 
-impl Default for SentHeads {
+impl Default for Ring {
     fn default() -> Self {
         Self { heads: [[0; LOOP_HEAD]; LOOP_MEMORY], next: 0, filled: 0 }
     }
 }
 
-impl SentHeads {
-    /// Remembers a sealed datagram; the oldest is forgotten for it. One that is shorter than a head is none of ours.
-    pub(crate) fn note(&mut self, datagram: &[u8]) {
-        let Some(head) = datagram.first_chunk::<LOOP_HEAD>() else { return };
-        self.heads[self.next] = *head;
+impl Ring {
+    fn note(&mut self, head: [u8; LOOP_HEAD]) {
+        self.heads[self.next] = head;
         self.next = (self.next + 1) % LOOP_MEMORY;
         self.filled = (self.filled + 1).min(LOOP_MEMORY);
     }
 
-    /// Whether the payload begins as one that was sealed lately.
-    pub(crate) fn has(&self, payload: &[u8]) -> bool {
-        let Some(head) = payload.first_chunk::<LOOP_HEAD>() else { return false };
+    fn has(&self, head: &[u8; LOOP_HEAD]) -> bool {
         self.heads[..self.filled].contains(head)
+    }
+}
+
+impl SentHeads {
+    /// Remembers a sealed datagram. One that is shorter than a head is none of ours.
+    pub(crate) fn note(&mut self, datagram: &[u8]) {
+        let Some(head) = datagram.first_chunk::<LOOP_HEAD>() else { return };
+        self.last.note(*head);
+        if self.count.is_multiple_of(LOOP_STRIDE) {
+            self.before.note(*head);
+        }
+        self.count = self.count.wrapping_add(1);
+    }
+
+    /// Whether the payload begins as one that is remembered.
+    pub(crate) fn has(&self, payload: &[u8]) -> bool {
+        payload.first_chunk::<LOOP_HEAD>().is_some_and(|head| self.last.has(head) || self.before.has(head))
     }
 }
 
@@ -52,15 +74,16 @@ mod tests {
     #[test]
     fn what_was_sealed_lately_is_known_by_its_beginning() {
         let mut heads = SentHeads::default();
-        let datagram = |number: u8| [&[number; LOOP_HEAD][..], b"sealed"].concat();
         assert!(!heads.has(&[0; 100]), "nothing was sealed");
-        let memory = u8::try_from(LOOP_MEMORY).unwrap();
-        (0..=memory).for_each(|number| heads.note(&datagram(number)));
-        assert!(!heads.has(&datagram(0)), "the oldest is forgotten");
-        assert!((1..=memory).all(|number| heads.has(&datagram(number))));
-        assert!(!heads.has(&[1; LOOP_HEAD - 1]));
+        let datagram = |number: usize| [&number.to_be_bytes().repeat(LOOP_HEAD / 8)[..], b"sealed"].concat();
+        let many = LOOP_MEMORY * LOOP_STRIDE;
+        (0..many).for_each(|number| heads.note(&datagram(number)));
+        let known = |number: &usize| heads.has(&datagram(*number));
+        assert!((many - LOOP_MEMORY..many).all(|number| known(&number)), "the last ones");
+        assert!((0..many).step_by(LOOP_STRIDE).all(|number| known(&number)), "every few before them");
+        assert_eq!((0..many).filter(known).count(), 2 * LOOP_MEMORY - LOOP_MEMORY / LOOP_STRIDE);
         heads.note(&[9; LOOP_HEAD - 1]);
-        assert!(!heads.has(&[200; LOOP_HEAD]));
+        assert!(!heads.has(&[9; LOOP_HEAD - 1]), "too short to be told from others");
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Lane {
         }
     }
 
-    /// The [`LaneIo`] has another queue, in place of one that was gone: flows, keys and what waits live on with it.
+    /// The [`super::LaneIo`] has another queue, in place of one that was gone: flows, keys and what waits live on with it.
     pub fn take_up_queue(&mut self) {
         self.queue_gone = false;
         self.queue_told = None;

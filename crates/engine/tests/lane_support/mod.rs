@@ -127,6 +127,7 @@ pub(crate) struct HandQueue {
     pub(crate) capabilities: QueueCapabilities,
     pub(crate) full: bool,
     pub(crate) gone: bool,
+    pub(crate) down: bool,
 }
 
 impl Queue for HandQueue {
@@ -140,6 +141,12 @@ impl Queue for HandQueue {
     }
 
     fn write(&mut self, offload: Offload, parts: &[&[u8]]) -> Result<bool, QueueError> {
+        if self.gone {
+            return Err(QueueError::Gone);
+        }
+        if self.down {
+            return Err(std::io::Error::other("input/output error").into());
+        }
         if !self.full {
             self.written.push((offload, parts.concat()));
         }

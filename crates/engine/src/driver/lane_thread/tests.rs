@@ -40,6 +40,8 @@ impl AsFd for SocketQueue {
 impl Queue for SocketQueue {
     fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, Offload)>, QueueError> {
         match self.0.recv(buffer) {
+            // An empty datagram: by this a test deletes the device.
+            Ok(0) => Err(QueueError::Gone),
             Ok(length) => Ok(Some((length, Offload::NONE))),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error.into()),
@@ -357,6 +359,26 @@ fn a_lane_that_is_stopped_has_closed_its_queue() {
     let running = start(QueueCapabilities::default());
     running.handle.stop();
     assert!(running.host.send(&udp((ANCHOR, 5_000), (REMOTE, 53), 0)).is_err());
+}
+
+// proves: F-16
+#[test]
+fn another_queue_takes_the_place_of_one_that_is_gone_and_flows_go_on() {
+    let mut running = start(QueueCapabilities::default());
+    running.host.send(&udp((ANCHOR, 5_000), (REMOTE, 53), 1)).unwrap();
+    assert_eq!(running.at_server(), udp((INNER, 5_000), (REMOTE, 53), 1));
+    let (host, tun) = UnixDatagram::pair().unwrap();
+    tun.set_nonblocking(true).unwrap();
+    host.set_read_timeout(Some(PATIENCE)).unwrap();
+    running.host.send(&[]).unwrap();
+    assert_eq!(running.report(), LaneReport::QueueGone);
+    running.handle.replace_queue(SocketQueue(tun, QueueCapabilities { checksum: true, tso: true, uso: true }));
+    assert!(running.handle.offloads().tso, "its capabilities are its own");
+    running.host = host;
+    running.send_sealed(&udp((REMOTE, 53), (INNER, 5_000), 3));
+    assert_eq!(running.at_host(), udp((REMOTE, 53), (ANCHOR, 5_000), 3));
+    running.host.send(&udp((ANCHOR, 5_000), (REMOTE, 53), 4)).unwrap();
+    assert_eq!(running.at_server(), udp((INNER, 5_000), (REMOTE, 53), 4));
 }
 
 #[test]
