@@ -233,3 +233,6 @@ fn read_profile(wanted: &Wanted, notes: &mut Vec<String>, reader: &mut impl Read
         warnings: parsed.judgement.warnings.iter().map(ToString::to_string).collect(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -273,3 +273,6 @@ impl From<&Failure> for NotDone {
         Self { why: failure.sentence(), hint: failure.hinted().map(ToOwned::to_owned) }
     }
 }
+
+#[cfg(test)]
+mod tests;

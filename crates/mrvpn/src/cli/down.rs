@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mrvpn_host::Cleaned;
+use mrvpn_netplan::HostError;
 
 use super::answer;
 use super::up::place::failed;
@@ -35,7 +36,14 @@ fn clean(instance: &Instance) -> Result<u8, Failure> {
     let places = instance.places();
     let left = mrvpn_host::leftover(&places).map_err(failed)?;
     let cleaned = left.map(|left| mrvpn_host::clean(&places, &left)).transpose().map_err(failed)?;
-    let swept = mrvpn_host::sweep(&places.shared).map_err(failed)?;
+    let swept = match mrvpn_host::sweep(&places.shared) {
+        // Who may not change the network has left nothing in it, and cannot see all of what others have.
+        Err(HostError::NotPermitted { .. }) if cleaned.is_none() => {
+            answer("no engine of this user is up");
+            return Ok(0);
+        }
+        swept => swept.map_err(failed)?,
+    };
     drop(lock);
     answer(&removed(&cleaned.unwrap_or_default(), swept));
     Ok(0)

@@ -2,6 +2,7 @@
 //! in this process until a signal or `mrvpn down`, or in one of its own (`--detach`). `--dry-run` only says what would be
 //! done. The engine's process is `engine.rs`.
 
+mod descriptors; // what is not inherited
 mod detach; // the engine in a process of its own
 mod dry_run; // what would be done
 pub(super) mod place; // which place of the network namespace is this engine's

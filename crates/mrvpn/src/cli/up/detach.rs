@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
+use super::descriptors;
 use super::report::{self, Report};
 use crate::bundle::Bundle;
 use crate::cli::terminal::Progress;
@@ -23,6 +24,9 @@ pub(super) fn run(instance: &Instance, bundle: &Bundle, wait: u64) -> Result<u8,
 }
 
 fn start(instance: &Instance, wait: u64) -> std::io::Result<Child> {
+    if let Err(error) = descriptors::keep_from_children() {
+        tracing::warn!("the engine inherits what this program was started with: {error}");
+    }
     let mut command = Command::new("/proc/self/exe");
     command.args(["--instance", instance.name(), "engine", "--wait", &wait.to_string()]);
     command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
