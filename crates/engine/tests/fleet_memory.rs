@@ -49,7 +49,6 @@ fn captured(plan: &mrvpn_netplan::Plan) -> Vec<String> {
     claims.map(|route| route.prefix.to_string()).collect()
 }
 
-// proves: F-19
 #[test]
 fn claims_outlive_a_restart_and_stand_before_the_first_dial() {
     let mut table = up(two(), two_servers("", ",redirect-gateway def1"));
@@ -86,7 +85,7 @@ fn the_first_plan_of_an_engine_holds_what_the_last_one_knew() {
     let first = std::iter::from_fn(|| fleet.poll_request()).find_map(|request| match request {
         Request::Plan(plan) => Some(plan),
         Request::Remember(_) => panic!("it is remembered already"),
-        _ => None,
+        Request::Tunnel { .. } | Request::Policy(_) | Request::Event(_) => None,
     });
     assert_eq!(captured(&first.unwrap()), captured(&table.applied), "both networks, both routes, the default");
 }
