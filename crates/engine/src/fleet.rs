@@ -7,6 +7,7 @@ mod carried; // who carries what a stopped tunnel carried
 mod decision; // claims, default, policy and plan
 mod defaults; // who is the default tunnel
 mod explain; // why a flow goes where it goes
+mod inputs; // what it is told
 mod limits; // bounds
 mod reload; // another configuration
 mod report; // the fleet as `status` shows it
@@ -20,7 +21,6 @@ mod work; // work on one tunnel, and what follows
 pub use report::Counted;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -35,10 +35,9 @@ use thiserror::Error;
 use crate::attempt::Attempt;
 use crate::config::{EngineConfig, TunnelConfig};
 use crate::event::EventKind;
-use crate::lane::Carried;
 use crate::memory::Memory;
 use crate::status::ClockPair;
-use crate::tunnel::{Ask, Connector, OpenFailure, Tunnel, TunnelState};
+use crate::tunnel::{Ask, Connector, Tunnel, TunnelState};
 use accounts::Accounts;
 use decision::Decision;
 use roster::Roster;
@@ -171,132 +170,6 @@ impl Fleet {
         }
         fleet.decide(now)?;
         Ok(fleet)
-    }
-
-    /// The plan that was asked for stands, or does not and the host is as before it.
-    pub fn handle_planned(&mut self, outcome: Result<(), String>, now: Moment) {
-        let asked = self.asked.take();
-        let stands = outcome.is_ok();
-        self.plan_trouble = outcome.err();
-        let first = !std::mem::replace(&mut self.planned_once, true);
-        self.version = self.version.wrapping_add(1);
-        if let Some(plan) = asked {
-            if first && stands {
-                self.tell_interface(&plan);
-            }
-            if plan != self.wanted {
-                self.ask_plan();
-            }
-        }
-        if first {
-            self.dial(now);
-        }
-    }
-
-    /// What the host looks like now. The tunnels go on: their sockets find another way by themselves.
-    pub fn handle_facts(&mut self, facts: HostFacts, now: Moment) {
-        if facts == self.roster.facts {
-            return;
-        }
-        self.roster.book.handle_facts(&facts);
-        self.roster.facts = facts;
-        self.version = self.version.wrapping_add(1);
-        self.decide_or_note(now);
-    }
-
-    /// What time it is on both clocks, for what the fleet tells.
-    pub fn handle_clocks(&mut self, clocks: ClockPair) {
-        self.clocks = clocks;
-    }
-
-    /// See [`Tunnel::handle_resolved`].
-    pub fn handle_resolved(&mut self, tunnel: TunnelId, host: &str, answer: Result<Vec<IpAddr>, String>, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_resolved(host, answer, now));
-    }
-
-    /// See [`Tunnel::handle_opened`].
-    pub fn handle_opened(
-        &mut self,
-        tunnel: TunnelId,
-        attempt: Attempt,
-        outcome: Result<(), OpenFailure>,
-        wall: WallTime,
-        now: Moment,
-    ) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_opened(attempt, outcome, wall, now));
-    }
-
-    /// See [`Tunnel::handle_datagram`].
-    pub fn handle_datagram(&mut self, tunnel: TunnelId, attempt: Attempt, datagram: &[u8], now: Moment) -> bool {
-        let mut taken = false;
-        self.with(tunnel, now, |tunnel| taken = tunnel.handle_datagram(attempt, datagram, now));
-        taken
-    }
-
-    /// See [`Tunnel::handle_stream_ended`].
-    pub fn handle_stream_ended(&mut self, tunnel: TunnelId, attempt: Attempt, how: ErrorKind, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_stream_ended(attempt, how, now));
-    }
-
-    /// See [`Tunnel::handle_control`].
-    pub fn handle_control(&mut self, tunnel: TunnelId, datagram: &[u8], now: Moment) -> bool {
-        let mut taken = false;
-        self.with(tunnel, now, |tunnel| taken = tunnel.handle_control(datagram, now));
-        taken
-    }
-
-    /// See [`Tunnel::heard`].
-    pub fn heard(&mut self, tunnel: TunnelId, at: Moment) {
-        if let Some(runner) = self.runners.get_mut(&tunnel) {
-            runner.tunnel.heard(at);
-        }
-    }
-
-    /// See [`Tunnel::handle_port_refused`].
-    pub fn handle_port_refused(&mut self, tunnel: TunnelId, attempt: Attempt, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_port_refused(attempt, now));
-    }
-
-    /// See [`Tunnel::carried`].
-    pub fn carried(&mut self, tunnel: TunnelId, carried: Carried, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.carried(carried, now));
-    }
-
-    /// See [`Tunnel::handle_peer_exit`].
-    pub fn handle_peer_exit(&mut self, tunnel: TunnelId, attempt: Attempt, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_peer_exit(attempt, now));
-    }
-
-    /// See [`Tunnel::handle_key_worn`].
-    pub fn handle_key_worn(&mut self, tunnel: TunnelId, attempt: Attempt, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_key_worn(attempt, now));
-    }
-
-    /// See [`Tunnel::handle_loop`].
-    pub fn tunnel_loop(&mut self, tunnel: TunnelId, now: Moment) {
-        self.with(tunnel, now, |tunnel| tunnel.handle_loop(now));
-    }
-
-    /// The resolvers that this machine's programs ask; shown in a warning.
-    pub fn handle_resolvers(&mut self, resolvers: Vec<IpAddr>) {
-        self.resolvers = resolvers;
-    }
-
-    /// The offloads that the lanes use now; shown by status.
-    pub fn handle_offloads(&mut self, offloads: OffloadSet) {
-        self.offloads = offloads;
-    }
-
-    /// Time passed.
-    pub fn handle_timeout(&mut self, now: Moment) {
-        let is_due = |runner: &&Runner| runner.tunnel.poll_timeout().is_some_and(|at| at <= now);
-        let due: Vec<TunnelId> = self.runners.values().filter(is_due).map(|runner| runner.tunnel.id()).collect();
-        for id in due {
-            self.with(id, now, |tunnel| tunnel.handle_timeout(now));
-        }
-        if self.default_limit().is_some_and(|at| at <= now) {
-            self.decide_or_note(now);
-        }
     }
 
     /// When [`Fleet::handle_timeout`] is due.

@@ -191,6 +191,7 @@ fn a_push_that_touches_the_pool_moves_it_before_any_tunnel_was_up_and_later_it_i
     let status = table.status();
     let kept = status.conflicts.iter().find(|conflict| conflict.what == "10.253.7.0/24").unwrap();
     assert_eq!(kept.kind, "pool");
+    assert!(status.warnings.iter().any(|warning| warning.contains("pool at 198.18.0.0")), "{:#?}", status.warnings);
     let table = table.restart(Start::of(two()));
     assert_ne!(addresses(&table)[0], "10.253.0.1/32", "the next engine goes out of the way");
 }

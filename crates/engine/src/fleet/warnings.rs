@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use mrvpn_netplan::{Conflict, Resolution};
 use mrvpn_router::limits::LEAST_MTU_V6;
 
 use super::Fleet;
@@ -18,6 +19,7 @@ impl Fleet {
         let mut warnings = vec![self.held(), self.own_resolver()];
         warnings.extend(self.roster.config.warnings.iter().cloned());
         warnings.extend(self.services());
+        warnings.extend(self.pool());
         warnings.extend(self.plan_trouble.iter().map(|why| format!("the host is not as planned: {why}")));
         warnings
     }
@@ -38,6 +40,18 @@ impl Fleet {
         let resolvers: Vec<String> = self.resolvers.iter().map(ToString::to_string).collect();
         let named = if resolvers.is_empty() { String::new() } else { format!(" ({})", resolvers.join(", ")) };
         format!("Names are still asked of this machine's own resolver{named}: sites may see your real region.")
+    }
+
+    /// A pool that a server's claim touches and that is kept for the run.
+    fn pool(&self) -> Option<String> {
+        let kept = |conflict: &&Conflict| conflict.resolution == Resolution::PoolKept;
+        let claim = self.decision.conflicts.iter().find(kept)?;
+        let next = self.roster.next_pool()?;
+        Some(format!(
+            "a tunnel claims {}, where addresses of mrvpn's own lie: from the next `mrvpn up` on they come from the pool at \
+             {next}.",
+            claim.what
+        ))
     }
 
     /// UDP services whose answers go through the default tunnel, where there is or may be one.
