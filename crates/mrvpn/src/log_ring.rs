@@ -2,7 +2,8 @@
 //! above of our own crates: time in UTC, level, tunnel, text, all of it printable ASCII. Not a file, and not what stderr
 //! shows; secrets cannot be in it, because their types print as `***`.
 
-mod layer; // events into lines
+mod events; // what happens
+mod layer; // events of `tracing` into lines
 mod pace; // no tunnel fills the ring alone
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub(crate) use events::log_events;
 use layer::RingLayer;
 use pace::Pace;
 

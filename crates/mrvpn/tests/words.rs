@@ -154,3 +154,12 @@ fn a_reader_that_goes_early_is_no_fault() {
         );
     }
 }
+
+#[test]
+fn every_reason_of_a_drop_is_explained_in_the_documents() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/drops.md")).unwrap();
+    let explained: Vec<&str> =
+        page.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0)).collect();
+    let reasons: Vec<&str> = mrvpn_router::DropReason::ALL.iter().map(|reason| reason.name()).collect();
+    assert_eq!(explained, reasons);
+}

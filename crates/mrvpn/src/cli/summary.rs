@@ -24,11 +24,22 @@ pub(super) fn ready(status: &Status) -> String {
     ready_for(status, if sudo { "sudo " } else { "" })
 }
 
-fn ready_for(status: &Status, sudo: &str) -> String {
+/// What `up` prints where every tunnel was refused for good and all is taken down: what follows from tunnels that are up is
+/// not said.
+pub(super) fn refused(status: &Status) -> String {
+    tunnels_and_errors(status).join("\n")
+}
+
+fn tunnels_and_errors(status: &Status) -> Vec<String> {
     let mut lines = aligned(status.tunnels.iter().map(tunnel_columns));
     for tunnel in &status.tunnels {
         lines.extend(tunnel.error.iter().flat_map(|error| error_lines(tunnel, error)));
     }
+    lines
+}
+
+fn ready_for(status: &Status, sudo: &str) -> String {
+    let mut lines = tunnels_and_errors(status);
     for tunnel in &status.tunnels {
         lines.extend(tunnel.warnings.iter().map(|warning| format!("{}: warning: {warning}", tunnel.name)));
     }

@@ -22,7 +22,7 @@ use super::peer::Peer;
 use super::places::{Admission, Places, Stage};
 use super::streams::{self, Followed, Streams};
 use super::{Request, Response};
-use crate::log_ring::LogRing;
+use crate::log_ring::{LogRing, log_events};
 use crate::running::{NotDone, Running};
 
 /// What requests are answered from.
@@ -59,9 +59,10 @@ fn bound(path: &Path) -> std::io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Serves callers until the engine ends.
+/// Serves callers until the engine ends, and logs what happens meanwhile.
 pub(crate) async fn serve(listener: UnixListener, serving: Serving) {
-    serve_judged(listener, serving, Judge::here(), PATIENCE).await;
+    let logging = log_events(serving.events.subscribe());
+    tokio::join!(serve_judged(listener, serving, Judge::here(), PATIENCE), logging);
 }
 
 async fn serve_judged(listener: UnixListener, serving: Serving, judge: Judge, patience: Duration) {
