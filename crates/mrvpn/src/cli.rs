@@ -32,7 +32,7 @@ use crate::failure::{Failure, USAGE};
 #[command(name = "mrvpn", version, propagate_version = true, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// Which engine is meant, where several run on this machine [default: the only one that runs, else `default`]
-    #[arg(long, global = true, value_name = "NAME", env = "MRVPN_INSTANCE")]
+    #[arg(long, global = true, value_name = "INSTANCE", env = "MRVPN_INSTANCE")]
     instance: Option<String>,
 
     #[command(subcommand)]
@@ -69,8 +69,12 @@ enum Command {
     /// What `up --detach` starts
     #[command(hide = true)]
     Engine {
+        /// Seconds until it reports at the latest
         #[arg(long)]
         wait: u64,
+        /// Length in bytes of what comes on standard input
+        #[arg(long)]
+        bundle: usize,
     },
     /// Show tunnels, addresses, default, conflicts, drops (exit code 3 when no engine runs)
     Status {
@@ -172,7 +176,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Down => down::run(instance),
         Command::Reload { dry_run } => reload::run(dry_run, instance),
         Command::Tunnel(verb) => tunnel::run(verb, instance),
-        Command::Engine { wait } => Ok(engine::detached(wait, instance)),
+        Command::Engine { wait, bundle } => Ok(engine::detached(wait, bundle, instance)),
         Command::Status { json, watch } => status::run(json, watch, instance),
         Command::Explain(explain) => explain::run(&explain, instance),
         Command::Events { json } => events::run(json, instance),

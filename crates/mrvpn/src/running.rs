@@ -3,6 +3,7 @@
 //! [`Bundle`] from a caller that has read with rights of its own. Who may ask is judged before, by the control server.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mrvpn_engine::{Command, EngineConfig, Refused, Reloaded, TunnelConfig};
 use mrvpn_profile::Credentials;
@@ -31,7 +32,15 @@ pub(crate) struct NotDone {
 /// `Request::Source`, [`Running::reload`] with the bundle's bytes for `Request::Reload`, [`Running::add`] for
 /// `Request::TunnelAdd`, [`Running::remove`] for `Request::TunnelRemove`. `tunnel start|stop|restart` need nothing of it:
 /// they are `Command::Tunnel`. Sentences that come back are whole and for the user.
+///
+/// A change that was begun is carried to its end, whether or not its caller waits for it: what the engine runs and what is
+/// known of it here stay the same.
 pub(crate) struct Running {
+    changes: Arc<Changes>,
+}
+
+/// One change after another.
+struct Changes {
     commands: mpsc::Sender<Command>,
     now: Mutex<Now>,
 }
@@ -52,17 +61,43 @@ pub(crate) struct Now {
 impl Running {
     /// For an engine that hears `commands` and was started with `now`.
     pub(crate) fn new(commands: mpsc::Sender<Command>, now: Now) -> Self {
-        Self { commands, now: Mutex::new(now) }
+        Self { changes: Arc::new(Changes { commands, now: Mutex::new(now) }) }
     }
 
     /// By what the configuration was read.
     pub(crate) async fn source(&self) -> Source {
-        let now = self.now.lock().await;
+        let now = self.changes.now.lock().await;
         Source { answered: now.answers.keys().cloned().collect(), ..now.arguments.source.clone() }
     }
 
     /// Runs what the bundle says; `dry_run` says what would change and changes nothing.
     pub(crate) async fn reload(&self, bundle: Zeroizing<Vec<u8>>, dry_run: bool) -> Result<ReloadedShown, NotDone> {
+        let changes = Arc::clone(&self.changes);
+        to_its_end(async move { changes.reload(bundle, dry_run).await }).await
+    }
+
+    /// Adds the only tunnel of the bundle behind those that run.
+    pub(crate) async fn add(&self, bundle: Zeroizing<Vec<u8>>) -> Result<String, NotDone> {
+        let changes = Arc::clone(&self.changes);
+        to_its_end(async move { changes.add(bundle).await }).await
+    }
+
+    /// Takes a tunnel out of what runs.
+    pub(crate) async fn remove(&self, name: &str) -> Result<String, NotDone> {
+        let (changes, name) = (Arc::clone(&self.changes), name.to_owned());
+        to_its_end(async move { changes.remove(&name).await }).await
+    }
+}
+
+/// Goes on even when whoever waits gives up.
+async fn to_its_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, NotDone>> + Send + 'static,
+) -> Result<T, NotDone> {
+    tokio::spawn(change).await.unwrap_or_else(|_| Err(ending()))
+}
+
+impl Changes {
+    async fn reload(&self, bundle: Zeroizing<Vec<u8>>, dry_run: bool) -> Result<ReloadedShown, NotDone> {
         let (arguments, loaded, answers) = replayed(bundle).await?;
         let mut now = self.now.lock().await;
         let next = now.followed_by(arguments, loaded, answers);
@@ -73,8 +108,7 @@ impl Running {
         Ok(shown(&reloaded))
     }
 
-    /// Adds the only tunnel of the bundle behind those that run.
-    pub(crate) async fn add(&self, bundle: Zeroizing<Vec<u8>>) -> Result<String, NotDone> {
+    async fn add(&self, bundle: Zeroizing<Vec<u8>>) -> Result<String, NotDone> {
         let (arguments, loaded, answers) = replayed(bundle).await?;
         let mut now = self.now.lock().await;
         let next = now.with(&arguments, loaded, answers)?;
@@ -84,8 +118,7 @@ impl Running {
         Ok(sentence)
     }
 
-    /// Takes a tunnel out of what runs.
-    pub(crate) async fn remove(&self, name: &str) -> Result<String, NotDone> {
+    async fn remove(&self, name: &str) -> Result<String, NotDone> {
         let mut now = self.now.lock().await;
         let next = now.without(name)?;
         self.send(next.config.clone(), false).await?;

@@ -159,7 +159,7 @@ fn down_with_nothing_to_do_is_fine_and_changes_need_an_engine() {
 fn the_process_that_is_started_takes_nothing_but_a_bundle() {
     let scratch = Scratch::new("bundle");
     for sent in [&b""[..], b"{}\n", b"{\"version\":1}\n", b"\xff\xff\n", &[b'x'; 100_000]] {
-        let mut command = as_nobody(&scratch.0, &["engine", "--wait", "0"]);
+        let mut command = as_nobody(&scratch.0, &["engine", "--wait", "0", "--bundle", &sent.len().to_string()]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let _ = child.stdin.take().unwrap().write_all(sent);
         let (code, out, _) = told(&child.wait_with_output().unwrap());

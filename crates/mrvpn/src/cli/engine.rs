@@ -2,7 +2,9 @@
 //! Linux host, answers the control socket, and reports once it is ready. It reads no file that a caller named; that was
 //! done before, or the contents came in a bundle (`mrvpn up --detach`).
 
+use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use super::up::place::{self, Place};
 use super::up::report::Reporter;
 use super::up::signals::{self, Asked, Attended, Signals};
 use super::up::watcher::{Seen, Watcher};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, limits};
 use crate::control::server::{self, Serving};
 use crate::failure::{FAILED, Failure};
 use crate::hardening;
@@ -44,14 +46,16 @@ pub(super) struct Order {
 
 /// The hidden command that `up --detach` starts: in a session of its own, the bundle on its standard input, its report on
 /// its standard output. A failure is reported there too.
-pub(super) fn detached(wait: u64, named: Option<&str>) -> u8 {
+pub(super) fn detached(wait: u64, bundle: usize, named: Option<&str>) -> u8 {
     // No terminal is this session's: one that is closed does not reach it. It leads one already where a shell made it so.
     let _ = rustix::process::setsid();
+    // It was started by another name (`/proc/self/exe`); lists of processes show this one.
+    let _ = rustix::thread::set_name(c"mrvpn");
     hardening::keep_secrets();
     let log = LogRing::begin();
     let reporter = Reporter::to_starter();
     let outcome = Instance::to_start(named).and_then(|instance| {
-        let now = received(instance.name())?;
+        let now = received(bundle, instance.name())?;
         run(&instance, Order { now, wait: Duration::from_secs(wait), log, attended: Attended::No }, reporter)
     });
     outcome.unwrap_or_else(|failure| {
@@ -61,11 +65,11 @@ pub(super) fn detached(wait: u64, named: Option<&str>) -> u8 {
     })
 }
 
-/// Reads the bundle.
-fn received(instance: &str) -> Result<Now, Failure> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(crate::bundle::limits::HEADER));
-    let limit = u64::try_from(crate::bundle::limits::BUNDLE).unwrap_or(u64::MAX).saturating_add(1);
-    let read = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);
+/// Reads a bundle of so many bytes, straight into a buffer that does not grow: no copy of a secret stays behind.
+fn received(length: usize, instance: &str) -> Result<Now, Failure> {
+    let mut bytes = Zeroizing::new(vec![0; length.min(limits::BUNDLE)]);
+    let pipe = std::io::stdin().as_fd().try_clone_to_owned();
+    let read = pipe.and_then(|pipe| File::from(pipe).read_exact(&mut bytes));
     read.map_err(|error| Failure::failed(format!("the configuration did not arrive: {error}")))?;
     let mut bundle = Bundle::decode(&bytes)?;
     let loaded = load::load(&bundle.arguments, &mut bundle.files)?;

@@ -99,7 +99,7 @@ fn what_is_refused_or_only_tried_changes_nothing() {
         assert_eq!(done, Err(NotDone { why: String::from("no"), hint: Some(String::from("yes")) }));
         let (done, _) = tokio::join!(running.reload(sent(), true), take(&mut heard, Ok(Reloaded::default())));
         assert!(done.is_ok());
-        assert_eq!(running.now.lock().await.config.tunnels.len(), 2);
+        assert_eq!(running.changes.now.lock().await.config.tunnels.len(), 2);
     });
 }
 
@@ -171,15 +171,28 @@ fn an_interface_of_another_name_is_told_to_the_engine_in_the_place_that_it_has()
         let scratch = Scratch::new("running-scope");
         let arguments = write(&scratch, &["uk", "fr"]);
         let (running, mut heard) = started(arguments.clone(), &[]);
-        running.now.lock().await.config.scope = load::scope_at(3, "work", &mrvpn_netplan::Scope::first());
+        running.changes.now.lock().await.config.scope = load::scope_at(3, "work", &mrvpn_netplan::Scope::first());
         let text = std::fs::read_to_string(scratch.path().join("mrvpn.toml")).unwrap();
         let reload = async |running: &Running, heard: &mut mpsc::Receiver<Command>| {
             let sent = bytes(&bundle(arguments.clone(), &[]));
             tokio::join!(running.reload(sent, false), take(heard, Ok(Reloaded::default()))).1.scope
         };
-        assert_eq!(reload(&running, &mut heard).await, running.now.lock().await.config.scope);
+        assert_eq!(reload(&running, &mut heard).await, running.changes.now.lock().await.config.scope);
         scratch.file("mrvpn.toml", &format!("[engine]\ninterface = \"vpn\"\n{text}"), 0o600);
         let other = reload(&running, &mut heard).await;
         assert_eq!((other.slot, other.device.as_str(), other.firewall.as_str()), (3, "vpn", "mrvpn_work"));
+    });
+}
+
+#[test]
+fn a_change_that_was_begun_is_carried_to_its_end_when_its_caller_goes() {
+    run(async {
+        let scratch = Scratch::new("running-gone");
+        let (running, mut heard) = started(write(&scratch, &["uk", "fr"]), &[]);
+        let sent = bytes(&bundle(write(&scratch, &["uk", "fr", "de"]), &[]));
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(200), running.reload(sent, false)).await;
+        assert!(waited.is_err());
+        take(&mut heard, Ok(Reloaded::default())).await;
+        assert_eq!(running.changes.now.lock().await.config.tunnels.len(), 3);
     });
 }

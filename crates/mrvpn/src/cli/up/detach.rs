@@ -3,6 +3,7 @@
 //! here, with the exit code that the engine would have had.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use super::descriptors;
@@ -12,9 +13,13 @@ use crate::cli::terminal::Progress;
 use crate::failure::Failure;
 use crate::instance::Instance;
 
+/// How the engine is called in lists of processes.
+const NAME: &str = "mrvpn";
+
 pub(super) fn run(instance: &Instance, bundle: &Bundle, wait: u64) -> Result<u8, Failure> {
     let bytes = bundle.encode()?;
-    let mut engine = start(instance, wait).map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let mut engine =
+        start(instance, wait, bytes.len()).map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     if let Some(mut pipe) = engine.stdin.take() {
         // It may have failed before it read; its report says why.
         let _ = pipe.write_all(&bytes);
@@ -23,12 +28,22 @@ pub(super) fn run(instance: &Instance, bundle: &Bundle, wait: u64) -> Result<u8,
     follow(&mut engine)
 }
 
-fn start(instance: &Instance, wait: u64) -> std::io::Result<Child> {
+fn start(instance: &Instance, wait: u64, bundle: usize) -> std::io::Result<Child> {
     if let Err(error) = descriptors::keep_from_children() {
         tracing::warn!("the engine inherits what this program was started with: {error}");
     }
+    // This very program, whatever lies at its path by now.
     let mut command = Command::new("/proc/self/exe");
-    command.args(["--instance", instance.name(), "engine", "--wait", &wait.to_string()]);
+    command.arg0(NAME);
+    command.args([
+        "--instance",
+        instance.name(),
+        "engine",
+        "--wait",
+        &wait.to_string(),
+        "--bundle",
+        &bundle.to_string(),
+    ]);
     command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     command.spawn()
 }

@@ -89,12 +89,14 @@ impl Reporter {
 
 /// Prints what stands, for people.
 pub(super) fn tell_ready(status: &Status, given_up: bool) {
+    if given_up {
+        answer(&summary::refused(status));
+        let _ = writeln!(std::io::stderr(), "every tunnel was refused for good: all is taken down again");
+        return;
+    }
     answer(&summary::ready(status));
     for line in unfinished(status) {
         let _ = writeln!(std::io::stderr(), "{line}");
-    }
-    if given_up {
-        let _ = writeln!(std::io::stderr(), "every tunnel was refused for good: all is taken down again");
     }
 }
 
