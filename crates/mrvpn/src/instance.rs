@@ -144,8 +144,9 @@ impl Instance {
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(format!("cannot {what} {}: {error}", path.display()))
-        .hint("run it with sudo, or set XDG_RUNTIME_DIR to a directory of yours")
+    let of_root = path.starts_with(OF_ROOT);
+    let hint = if of_root { "type it with sudo" } else { "set XDG_RUNTIME_DIR to a directory of yours, or use sudo" };
+    Failure::failed(format!("cannot {what} {}: {error}", path.display())).hint(hint)
 }
 
 /// The lock of a running engine. Dropped, it removes the files of the instance.

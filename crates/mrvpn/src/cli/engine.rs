@@ -92,9 +92,9 @@ async fn serve(instance: &Instance, mut order: Order, reporter: Reporter) -> Res
     let mut begun = begin(instance, place, &mut order)?;
     begun.serve_commands(order.now, order.log);
     let watcher = Watcher::new(begun.commands.clone(), begun.progress.clone(), order.wait, reporter);
-    let hopeless = follow(&mut begun, signals, watcher).await;
-    match hopeless.ended {
-        Ok(Ok(())) if hopeless.given_up => Ok(FAILED),
+    let end = follow(&mut begun, signals, watcher).await;
+    match end.ended {
+        Ok(Ok(())) if end.given_up => Ok(FAILED),
         Ok(Ok(())) => Ok(0),
         Ok(Err(error)) => Err(Failure::failed(error.to_string())),
         Err(_) => Err(Failure::failed("the engine stopped by a fault of its own").hint("`mrvpn down` cleans up")),
