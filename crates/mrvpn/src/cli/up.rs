@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::UpArguments;
 use super::engine::{self, Order};
+use crate::bundle::Bundle;
 use crate::failure::Failure;
 use crate::hardening;
 use crate::instance::Instance;
@@ -41,7 +42,10 @@ pub(super) fn run(arguments: &UpArguments, named: Option<&str>) -> Result<u8, Fa
     if arguments.detach {
         return detach::run(&instance, &bundle, arguments.wait);
     }
-    let now = Now::new(instance.name(), bundle.arguments, loaded, bundle.answers);
+    let Bundle { arguments, files, answers } = bundle;
+    // What was read has become the configuration; keys as they stood in files are zeroed now.
+    drop(files);
+    let now = Now::new(instance.name(), arguments, loaded, answers);
     engine::run(&instance, Order { now, wait, log, attended: Attended::Yes }, Reporter::here())
 }
 
