@@ -3,30 +3,34 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose world cannot be built has failed")]
 
-use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mrvpn_host::{LinuxHost, LinuxQueue, NetworkWatch, sweep};
 use mrvpn_netplan::model::{ModelHost, Probe, Verdict};
 use mrvpn_netplan::{
-    AddressBook, DeviceSpec, Host, HostError, HostFacts, OffloadSet, Plan, PlanInput, Pools, Queue, QueueCapabilities,
-    apply, diff, effective, plan,
+    AddressBook, DeviceSpec, Host, HostError, OffloadSet, Plan, Pools, Queue, QueueCapabilities, Scope, Watch, apply,
+    diff,
 };
-use mrvpn_profile::{Assignment, Ipv4Assignment, Ipv6Assignment, Keepalive, ProtocolFlags};
-use mrvpn_router::{Claim, ClaimOrigin, DefaultChoice, Defaults, Offload, PortRange, Rule, Target, TunnelId};
+use mrvpn_profile::{Assignment, Ipv6Assignment};
+use mrvpn_router::Offload;
 use mrvpn_testbed::{HostSnapshot, Netns, unique_name};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-const UK: TunnelId = TunnelId::new(0);
-const FR: TunnelId = TunnelId::new(1);
-const US: TunnelId = TunnelId::new(2);
-const MARK: (u32, u32) = (0x4d00_0000, 0xff00_0000);
+use crate::host_support::{Card, FR, MARK, UK, assignment, device, device_with, planned, planned_by, wanted};
+
+mod host_support;
+
+/// No journals are there.
+const NOWHERE: &str = "/nonexistent";
+
+/// The plan of a host without anything of ours.
+fn none() -> Plan {
+    Plan::empty(&Scope::first())
+}
 
 #[test]
 fn a_plan_of_three_tunnels_stands_on_the_kernel_and_leaves_nothing_behind() {
@@ -36,7 +40,7 @@ fn a_plan_of_three_tunnels_stands_on_the_kernel_and_leaves_nothing_behind() {
         let mut host = LinuxHost::new().unwrap();
         let queues = host.open(&device(true)).unwrap();
         let wanted = wanted(&mut host, UK);
-        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+        apply(&mut host, &diff(&none(), &wanted)).unwrap();
         assert_eq!(host.ours().unwrap(), (wanted.routes.clone(), wanted.rules.clone()));
         card.shows_addresses(&[
             "198.18.0.1",
@@ -48,7 +52,7 @@ fn a_plan_of_three_tunnels_stands_on_the_kernel_and_leaves_nothing_behind() {
             "198.18.1.3",
         ]);
         card.shows_lines();
-        apply(&mut host, &diff(&wanted, &Plan::empty("mrvpn0"))).unwrap();
+        apply(&mut host, &diff(&wanted, &none())).unwrap();
         assert_eq!(host.ours().unwrap(), (Vec::new(), Vec::new()));
         drop(queues);
     });
@@ -62,7 +66,7 @@ fn steps_that_are_done_already_are_fine_and_what_others_made_is_not_ours() {
         let mut host = LinuxHost::new().unwrap();
         let _queues = host.open(&device(true)).unwrap();
         let wanted = wanted(&mut host, UK);
-        let (steps, back) = (diff(&Plan::empty("mrvpn0"), &wanted), diff(&wanted, &Plan::empty("mrvpn0")));
+        let (steps, back) = (diff(&none(), &wanted), diff(&wanted, &none()));
         for steps in [&steps, &steps, &back, &back] {
             apply(&mut host, steps).unwrap();
         }
@@ -83,7 +87,7 @@ fn every_packet_goes_where_the_plan_says() {
             let mut host = LinuxHost::new().unwrap();
             let mut queues = host.open(&device(true)).unwrap();
             let wanted = wanted(&mut host, UK);
-            apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+            apply(&mut host, &diff(&none(), &wanted)).unwrap();
             for (destination, way) in [
                 ("203.0.113.10", "dev mrvpn0"),
                 ("10.101.0.1", "dev mrvpn0"),
@@ -118,7 +122,7 @@ fn routes_and_public_networks_that_a_hostile_lan_hands_out_take_nothing() {
         let mut host = LinuxHost::new().unwrap();
         let _queues = host.open(&device(true)).unwrap();
         let first = wanted(&mut host, UK);
-        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &first)).unwrap();
+        apply(&mut host, &diff(&none(), &first)).unwrap();
         card.netns.ip("route add 0.0.0.0/1 via 192.168.7.1
             route add 128.0.0.0/1 via 192.168.7.1
             route add 203.0.113.10/32 via 192.168.7.1
@@ -139,7 +143,7 @@ fn the_model_host_answers_as_the_kernel_does() {
         let (mut host, mut model) = (LinuxHost::new().unwrap(), ModelHost::default());
         let mut queues = Some(host.open(&device(true)).unwrap());
         model.open(&device(true)).unwrap();
-        let steps = diff(&Plan::empty("mrvpn0"), &wanted(&mut host, UK));
+        let steps = diff(&none(), &wanted(&mut host, UK));
         apply(&mut host, &steps).unwrap();
         apply(&mut model, &steps).unwrap();
         for device_stands in [true, false] {
@@ -163,15 +167,15 @@ fn when_the_device_is_gone_claims_are_refused_and_a_sweep_leaves_the_host_as_it_
         let mut host = LinuxHost::new().unwrap();
         let queues = host.open(&device(true)).unwrap();
         let wanted = wanted(&mut host, UK);
-        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+        apply(&mut host, &diff(&none(), &wanted)).unwrap();
         drop(queues); // as by kill -9
         for destination in ["203.0.113.10", "10.101.0.1", "198.18.0.254", "2001:db8::1"] {
             let error = card.netns.try_run("ip", &["route", "get", destination]).unwrap_err();
             assert!(error.contains("unreachable") || error.contains("No route"), "{destination}: {error}");
         }
         assert!(card.route_get("203.0.113.10 mark 0x4d000001").contains("dev eth0"));
-        assert!(sweep().unwrap() >= wanted.rules.len());
-        assert_eq!(sweep().unwrap(), 0);
+        assert!(sweep(NOWHERE.as_ref()).unwrap() >= wanted.rules.len());
+        assert_eq!(sweep(NOWHERE.as_ref()).unwrap(), 0);
     });
     assert_eq!(before.difference(&HostSnapshot::take(&card.netns)), "");
 }
@@ -180,13 +184,13 @@ fn when_the_device_is_gone_claims_are_refused_and_a_sweep_leaves_the_host_as_it_
 fn a_sweep_leaves_an_engine_that_runs_alone() {
     let card = Card::new(0);
     card.inside(|| {
-        let mut host = LinuxHost::new().unwrap();
+        let mut host = LinuxHost::new().unwrap().with_scope(&Scope::first());
         let queues = host.open(&device(true)).unwrap();
         let wanted = wanted(&mut host, UK);
-        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+        apply(&mut host, &diff(&none(), &wanted)).unwrap();
         card.netns.ip("rule add priority 5430 iif lo lookup 19715 protocol 77\nroute add unreachable default table 19715 proto 77");
         card.netns.ip("rule add priority 5440 nop protocol 78");
-        assert_eq!(sweep().unwrap(), 2);
+        assert_eq!(sweep(NOWHERE.as_ref()).unwrap(), 2);
         assert_eq!(host.ours().unwrap(), (wanted.routes.clone(), wanted.rules.clone()));
         assert!(card.netns.run("ip", &["rule"]).contains("5440"));
         drop(queues);
@@ -204,11 +208,11 @@ fn where_ipv6_is_switched_off_it_is_captured_all_the_same_and_stays_off() {
         let mut host = LinuxHost::new().unwrap();
         let queues = host.open(&device(true)).unwrap();
         let wanted = wanted(&mut host, UK);
-        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+        apply(&mut host, &diff(&none(), &wanted)).unwrap();
         card.shows_lines();
         assert!(card.route_get("203.0.113.10").contains("dev mrvpn0"));
         assert_eq!(card.netns.run("sysctl", &["-n", "net.ipv6.conf.eth0.disable_ipv6"]).trim(), "1");
-        apply(&mut host, &diff(&wanted, &Plan::empty("mrvpn0"))).unwrap();
+        apply(&mut host, &diff(&wanted, &none())).unwrap();
         drop(queues);
     });
     assert_eq!(before.difference(&HostSnapshot::take(&card.netns)), "");
@@ -242,7 +246,7 @@ fn with_a_default_claimed_a_marked_socket_still_has_its_answers() {
             let mut host = LinuxHost::new().unwrap();
             let _queues = host.open(&device(true)).unwrap();
             let wanted = wanted(&mut host, UK);
-            apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+            apply(&mut host, &diff(&none(), &wanted)).unwrap();
             card.netns.run("ping", &["-c1", "-W2", "-m", "1291845632", "203.0.113.1"]);
             assert!(card.netns.try_run("ping", &["-c1", "-W1", "203.0.113.1"]).is_err());
             card.netns.run("ping", &["-c1", "-W2", "192.168.7.1"]);
@@ -260,7 +264,7 @@ fn super_packets_come_whole_with_offload_and_single_without() {
             let capabilities = queues[0].capabilities();
             assert_eq!((capabilities.checksum, capabilities.tso), (offload, offload));
             let wanted = wanted(&mut host, UK);
-            apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+            apply(&mut host, &diff(&none(), &wanted)).unwrap();
             let seen = bulk(&mut queues[0]);
             assert!(largest.contains(&seen.0), "offload {offload}: {seen:?}");
             assert_eq!(seen.1, offload);
@@ -281,7 +285,7 @@ fn each_offload_of_the_queue_can_be_left_out_alone() {
             let mut host = LinuxHost::new().unwrap();
             let mut queues = host.open(&device_with(set)).unwrap();
             let wanted = wanted(&mut host, UK);
-            apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+            apply(&mut host, &diff(&none(), &wanted)).unwrap();
             let granted = queues[0].capabilities();
             assert_eq!(granted, QueueCapabilities { uso: granted.uso, ..QueueCapabilities::of(set) });
             assert!(set.uso || !granted.uso);
@@ -300,12 +304,12 @@ fn ipv6_addresses_of_tunnels_serve_only_who_binds_to_them() {
     card.inside(|| {
         let mut host = LinuxHost::new().unwrap();
         let mut queues = host.open(&device(true)).unwrap();
-        let mut book = AddressBook::new(Pools::choose(None, &[]).unwrap(), 2);
+        let mut book = AddressBook::new(Pools::choose(None, 0, &[], &[], None).unwrap(), 2);
         let six = |address: &str| Some(Ipv6Assignment { address: address.parse().unwrap(), gateway: None });
         let facts = host.facts().unwrap();
         book.assign(UK, &Assignment { ipv6: six("2001:db8:64::2/64"), ..assignment("10.100.0.2/16") }, &facts);
         let wanted = planned_by(&book, &facts, &[], &[], FR);
-        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+        apply(&mut host, &diff(&none(), &wanted)).unwrap();
         let shown = card.netns.run("ip", &["-6", "-o", "addr", "show", "dev", "mrvpn0"]);
         for (address, deprecated) in [
             ("2001:2:0:1::1/128", false),
@@ -332,7 +336,7 @@ fn ipv6_addresses_of_tunnels_serve_only_who_binds_to_them() {
             let source = if from == "::" { "2001:2:0:1::1" } else { from };
             assert_eq!(next_v6(&mut queues[0]), source.parse::<Ipv6Addr>().unwrap());
         }
-        apply(&mut host, &diff(&wanted, &Plan::empty("mrvpn0"))).unwrap();
+        apply(&mut host, &diff(&wanted, &none())).unwrap();
     });
     for scope in ["all", "default"] {
         card.netns.sysctl(&format!("net.ipv6.conf.{scope}.disable_ipv6"), "0");
@@ -379,7 +383,7 @@ fn the_facts_name_networks_routes_and_addresses_of_the_host_and_not_our_own() {
         let mut host = LinuxHost::new().unwrap();
         let _queues = host.open(&device(true)).unwrap();
         let wanted = wanted(&mut host, UK);
-        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &wanted)).unwrap();
+        apply(&mut host, &diff(&none(), &wanted)).unwrap();
         let facts = host.facts().unwrap();
         assert!(facts.may_change);
         let on_link: Vec<String> = facts.on_link.iter().map(|on| format!("{} {}", on.net, on.device)).collect();
@@ -400,7 +404,7 @@ fn a_default_that_moves_to_another_set_of_claims_touches_only_what_changed() {
         let mut host = LinuxHost::new().unwrap();
         let _queues = host.open(&device(true)).unwrap();
         let first = wanted(&mut host, UK);
-        apply(&mut host, &diff(&Plan::empty("mrvpn0"), &first)).unwrap();
+        apply(&mut host, &diff(&none(), &first)).unwrap();
         let second = planned(&host.facts().unwrap(), &[(UK, "10.100.0.9/16"), (FR, "10.101.0.2/16")], &[], UK);
         apply(&mut host, &diff(&first, &second)).unwrap();
         assert_eq!(host.ours().unwrap(), (second.routes.clone(), second.rules.clone()));
@@ -409,43 +413,14 @@ fn a_default_that_moves_to_another_set_of_claims_touches_only_what_changed() {
     });
 }
 
-/// A namespace with a card, a gateway behind it, and a container network beside it.
-struct Card {
-    netns: Netns,
+/// What is asked of a card.
+trait Shown {
+    fn shows_addresses(&self, expected: &[&str]);
+    fn shows_lines(&self);
+    fn verdict(&self, probe: &Probe) -> Verdict;
 }
 
-impl Card {
-    fn new(rp_filter: u8) -> Self {
-        let netns = Netns::new(&unique_name());
-        for scope in ["all", "default"] {
-            netns.sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), &rp_filter.to_string());
-        }
-        netns.ip("link add eth0 type veth peer name gateway
-            link add docker0 type veth peer name container
-            link set eth0 up
-            link set gateway up
-            link set docker0 up
-            link set container up
-            addr add 192.168.7.2/24 dev eth0
-            addr add 192.168.9.1/24 dev docker0
-            route add default via 192.168.7.1");
-        netns.sysctl("net.ipv4.ip_forward", "1");
-        Self { netns }
-    }
-
-    /// Runs in a thread that has moved into the namespace.
-    fn inside(&self, body: impl FnOnce() + Send) {
-        let name = self.netns.name();
-        let run = || {
-            let file = File::open(format!("/run/netns/{name}")).unwrap();
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            body();
-        };
-        if let Err(panic) = thread::scope(|scope| scope.spawn(run).join()) {
-            std::panic::resume_unwind(panic);
-        }
-    }
-
+impl Shown for Card {
     #[track_caller]
     fn shows_addresses(&self, expected: &[&str]) {
         let shown: Value =
@@ -496,11 +471,6 @@ impl Card {
             Err(_) => Verdict::Clear,
         }
     }
-
-    fn route_get(&self, question: &str) -> String {
-        let words: Vec<&str> = ["route", "get"].into_iter().chain(question.split_whitespace()).collect();
-        self.netns.run("ip", &words)
-    }
 }
 
 /// Packets that this host sends, to places of every kind.
@@ -527,80 +497,6 @@ fn to_place(to: &str, icmp: u8) -> [Probe; 5] {
     let to = to.parse().unwrap();
     [(6, Some(443), 0), (6, Some(80), 0), (17, Some(53), 0), (icmp, None, 0), (17, Some(53), MARK.0 | 7)]
         .map(|(proto, port, mark)| Probe { from: None, to, proto, port, mark, local: true })
-}
-
-fn device(offload: bool) -> DeviceSpec {
-    device_with(if offload { OffloadSet::ALL } else { OffloadSet::NONE })
-}
-
-fn device_with(offload: OffloadSet) -> DeviceSpec {
-    DeviceSpec { name: String::from("mrvpn0"), mtu: 1500, queues: 1, offload }
-}
-
-/// Three tunnels with rules, the first of them the default.
-fn wanted(host: &mut LinuxHost, default: TunnelId) -> Plan {
-    let assigned = [(UK, "10.100.0.2/16"), (FR, "10.101.0.2/16"), (US, "10.102.0.2/24")];
-    let rules = [
-        rule("203.0.113.30/32", &[17], &[53], Target::Tunnel(FR)),
-        rule("203.0.113.20/32", &[6], &[443], Target::Direct),
-        rule("203.0.113.10/32", &[], &[], Target::Tunnel(US)),
-    ];
-    planned(&host.facts().unwrap(), &assigned, &rules, default)
-}
-
-fn planned(facts: &HostFacts, assigned: &[(TunnelId, &str)], rules: &[Rule], default: TunnelId) -> Plan {
-    let mut book = AddressBook::new(Pools::choose(None, &[]).unwrap(), 3);
-    let mut claims = Vec::new();
-    for (tunnel, address) in assigned {
-        let assignment = assignment(address);
-        book.assign(*tunnel, &assignment, facts);
-        claims.extend(mrvpn_netplan::claims(*tunnel, &Default::default(), Some(&assignment)));
-    }
-    claims.push(Claim { tunnel: FR, prefix: "192.168.0.0/16".parse().unwrap(), origin: ClaimOrigin::Pushed });
-    planned_by(&book, facts, &claims, rules, default)
-}
-
-fn planned_by(book: &AddressBook, facts: &HostFacts, claims: &[Claim], rules: &[Rule], default: TunnelId) -> Plan {
-    let defaults = Defaults { v4: DefaultChoice::Tunnel(default), v6: DefaultChoice::Tunnel(default) };
-    plan(&PlanInput {
-        interface: "mrvpn0",
-        slot: 0,
-        rule_priority: 5300,
-        mark: MARK,
-        book,
-        rules,
-        claims: &effective(claims, facts, rules),
-        defaults,
-        facts,
-        lan_allowed: true,
-    })
-    .unwrap()
-}
-
-fn rule(to: &str, proto: &[u8], port: &[u16], via: Target) -> Rule {
-    let port = port.iter().map(|port| PortRange { first: *port, last: *port }).collect();
-    Rule { name: None, to: vec![to.parse().unwrap()], from: Vec::new(), proto: proto.to_vec(), port, via }
-}
-
-fn assignment(address: &str) -> Assignment {
-    Assignment {
-        ipv4: Some(Ipv4Assignment { address: address.parse().unwrap(), gateway: None }),
-        ipv6: None,
-        routes: Vec::new(),
-        redirect_gateway: None,
-        dns: Vec::new(),
-        search_domains: Vec::new(),
-        tun_mtu: 1500,
-        block_ipv6: false,
-        keepalive: Keepalive::default(),
-        peer_id: None,
-        cipher: None,
-        protocol_flags: ProtocolFlags::default(),
-        auth_token: None,
-        explicit_exit_notify: None,
-        session_timeout: None,
-        skipped: Vec::new(),
-    }
 }
 
 /// Sends a datagram from a bound address and returns the packet that comes out of the device.

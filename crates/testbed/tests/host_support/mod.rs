@@ -1,0 +1,145 @@
+//! What tests of the host crate share: a namespace with a card, and plans to be applied in it.
+
+#![allow(clippy::unwrap_used, reason = "a test whose world cannot be built has failed")]
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::thread;
+
+use mrvpn_host::LinuxHost;
+use mrvpn_netplan::{
+    AddressBook, DeviceSpec, Host, HostFacts, OffloadSet, Plan, PlanInput, Pools, Scope, effective, plan,
+};
+use mrvpn_profile::{Assignment, Ipv4Assignment, Keepalive, ProtocolFlags};
+use mrvpn_router::{Claim, ClaimOrigin, DefaultChoice, Defaults, PortRange, Rule, Target, TunnelId};
+use mrvpn_testbed::{Netns, unique_name};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+pub const UK: TunnelId = TunnelId::new(0);
+pub const FR: TunnelId = TunnelId::new(1);
+pub const US: TunnelId = TunnelId::new(2);
+pub const MARK: (u32, u32) = (0x4d00_0000, 0xff00_0000);
+
+/// A namespace with a card, a gateway behind it, and a container network beside it.
+pub struct Card {
+    pub netns: Netns,
+}
+
+impl Card {
+    pub fn new(rp_filter: u8) -> Self {
+        let netns = Netns::new(&unique_name());
+        for scope in ["all", "default"] {
+            netns.sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), &rp_filter.to_string());
+        }
+        netns.ip("link add eth0 type veth peer name gateway
+            link add docker0 type veth peer name container
+            link set eth0 up
+            link set gateway up
+            link set docker0 up
+            link set container up
+            addr add 192.168.7.2/24 dev eth0
+            addr add 192.168.9.1/24 dev docker0
+            route add default via 192.168.7.1");
+        netns.sysctl("net.ipv4.ip_forward", "1");
+        Self { netns }
+    }
+
+    /// Runs in a thread that has moved into the namespace.
+    pub fn inside(&self, body: impl FnOnce() + Send) {
+        inside(&self.netns, body);
+    }
+
+    pub fn route_get(&self, question: &str) -> String {
+        let words: Vec<&str> = ["route", "get"].into_iter().chain(question.split_whitespace()).collect();
+        self.netns.run("ip", &words)
+    }
+}
+
+/// Runs in a thread that has moved into the namespace.
+pub fn inside(netns: &Netns, body: impl FnOnce() + Send) {
+    let name = netns.name();
+    let run = || {
+        let file = File::open(format!("/run/netns/{name}")).unwrap();
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        body();
+    };
+    if let Err(panic) = thread::scope(|scope| scope.spawn(run).join()) {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+pub fn device(offload: bool) -> DeviceSpec {
+    device_with(if offload { OffloadSet::ALL } else { OffloadSet::NONE })
+}
+
+pub fn device_with(offload: OffloadSet) -> DeviceSpec {
+    DeviceSpec { name: String::from("mrvpn0"), mtu: 1500, queues: 1, offload, persistent: false }
+}
+
+/// Three tunnels with rules, the first of them the default.
+pub fn wanted(host: &mut LinuxHost, default: TunnelId) -> Plan {
+    let assigned = [(UK, "10.100.0.2/16"), (FR, "10.101.0.2/16"), (US, "10.102.0.2/24")];
+    let rules = [
+        rule("203.0.113.30/32", &[17], &[53], Target::Tunnel(FR)),
+        rule("203.0.113.20/32", &[6], &[443], Target::Direct),
+        rule("203.0.113.10/32", &[], &[], Target::Tunnel(US)),
+    ];
+    planned(&host.facts().unwrap(), &assigned, &rules, default)
+}
+
+pub fn planned(facts: &HostFacts, assigned: &[(TunnelId, &str)], rules: &[Rule], default: TunnelId) -> Plan {
+    let mut book = AddressBook::new(Pools::choose(None, 0, &[], &[], None).unwrap(), 3);
+    let mut claims = Vec::new();
+    for (tunnel, address) in assigned {
+        let assignment = assignment(address);
+        book.assign(*tunnel, &assignment, facts);
+        claims.extend(mrvpn_netplan::claims(*tunnel, &Default::default(), Some(&assignment)));
+    }
+    claims.push(Claim { tunnel: FR, prefix: "192.168.0.0/16".parse().unwrap(), origin: ClaimOrigin::Pushed });
+    planned_by(&book, facts, &claims, rules, default)
+}
+
+pub fn planned_by(book: &AddressBook, facts: &HostFacts, claims: &[Claim], rules: &[Rule], default: TunnelId) -> Plan {
+    let defaults = Defaults { v4: DefaultChoice::Tunnel(default), v6: DefaultChoice::Tunnel(default) };
+    plan(&PlanInput {
+        scope: &Scope::first(),
+        mark: MARK,
+        book,
+        rules,
+        claims: &effective(claims, facts, rules),
+        defaults,
+        facts,
+        lan_allowed: true,
+        inbound: &[],
+        bypass: &[],
+        outside: &[],
+    })
+    .unwrap()
+}
+
+pub fn rule(to: &str, proto: &[u8], port: &[u16], via: Target) -> Rule {
+    let port = port.iter().map(|port| PortRange { first: *port, last: *port }).collect();
+    Rule { name: None, to: vec![to.parse().unwrap()], from: Vec::new(), proto: proto.to_vec(), port, via }
+}
+
+pub fn assignment(address: &str) -> Assignment {
+    Assignment {
+        ipv4: Some(Ipv4Assignment { address: address.parse().unwrap(), gateway: None }),
+        ipv6: None,
+        routes: Vec::new(),
+        redirect_gateway: None,
+        dns: Vec::new(),
+        search_domains: Vec::new(),
+        tun_mtu: 1500,
+        block_ipv6: false,
+        keepalive: Keepalive::default(),
+        peer_id: None,
+        cipher: None,
+        protocol_flags: ProtocolFlags::default(),
+        auth_token: None,
+        explicit_exit_notify: None,
+        session_timeout: None,
+        skipped: Vec::new(),
+    }
+}
