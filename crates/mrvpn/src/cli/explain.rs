@@ -2,6 +2,7 @@
 //! own resolver, and each address is explained. What an answer looks like for people is `explain/text.rs`.
 
 mod destination; // what was typed
+mod kernel; // whether the kernel hands it to the engine
 mod text; // the answer for people
 
 use std::net::{IpAddr, ToSocketAddrs};
@@ -60,13 +61,11 @@ pub(super) fn run(arguments: &ExplainArguments, named: Option<&str>) -> Result<u
     let proto = proto(arguments.proto, destination.port)?;
     let instance = Instance::to_reach(named)?;
     // Before a name is looked up: without an engine there is nothing to ask.
-    if Connection::open(&instance.socket())?.is_none() {
-        return Err(super::no_engine());
-    }
+    let device = device_of(&instance)?;
     let addresses = addresses(&destination, arguments.from)?;
     for (place, to) in addresses.iter().enumerate() {
         let query = FlowQuery { to: *to, port: destination.port, proto: number(proto, *to), from: arguments.from };
-        let explained = ask(&instance, query)?;
+        let explained = kernel::as_routed(ask(&instance, query)?, &query, &device);
         if arguments.json {
             answer(&serde_json::to_string(&explained).map_err(|_| unexpected())?);
         } else {
@@ -84,6 +83,13 @@ fn ask(instance: &Instance, query: FlowQuery) -> Result<Explained, Failure> {
         return Err(unexpected());
     };
     Ok(*explained)
+}
+
+/// The name of its interface.
+fn device_of(instance: &Instance) -> Result<String, Failure> {
+    let mut connection = Connection::open(&instance.socket())?.ok_or_else(super::no_engine)?;
+    let Response::Status { status } = connection.ask(&Request::Status)? else { return Err(unexpected()) };
+    Ok(status.interface.map(|interface| interface.name).unwrap_or_default())
 }
 
 fn proto(asked: Option<Proto>, port: Option<u16>) -> Result<Proto, Failure> {

@@ -8,7 +8,7 @@ use mrvpn_engine::Status;
 
 use super::rates::{Rate, Readings};
 use super::{nothing, read, written};
-use crate::cli::summary;
+use crate::cli::{summary, terminal};
 use crate::control::client::{Answers, Connection, Next, unexpected};
 use crate::control::{Request, Response};
 use crate::failure::Failure;
@@ -64,7 +64,8 @@ fn picture(mut answers: Answers, instance: &Instance) -> Result<u8, Failure> {
                 None => break,
             },
         };
-        if !print(&drawn(&summary::status(&status, &rates))) {
+        let (rows, columns) = terminal::size();
+        if !print(&drawn(&terminal::fitted(&summary::status(&status, &rates), rows, columns))) {
             return Ok(0);
         }
     }
