@@ -205,7 +205,7 @@ where
                 Some(command) = inputs.commands.recv() => self.obey(command),
                 Some(arrived) = inputs.arrivals.recv() => self.arrive(arrived),
                 Some(resolved) = inputs.resolved.recv() => self.resolved(resolved),
-                Some(report) = next_report(&mut self.lane) => self.hear(report),
+                report = next_report(&mut self.lane) => self.heard(report),
                 answer = self.host.next() => self.host_answered(answer),
                 rung = watcher::rung(&mut self.watcher) => self.rung(rung),
                 () = sleep_until(due) => {}
@@ -249,7 +249,7 @@ where
     }
 }
 
-/// The lane's next report; never, while there is no lane.
+/// The lane's next report, `None` when it has ended; never, while there is no lane.
 async fn next_report<Q>(lane: &mut Option<RunningLane<Q>>) -> Option<LaneReport> {
     match lane {
         Some(lane) => lane.reports.recv().await,

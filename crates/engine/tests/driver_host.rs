@@ -145,6 +145,24 @@ async fn while_the_interface_is_away_what_is_claimed_is_refused_and_it_comes_whe
     engine.end().await.0.unwrap();
 }
 
+#[tokio::test]
+async fn a_fault_in_the_data_path_ends_neither_the_engine_nor_what_is_held() {
+    let (world, scope) = (World::new(), Scope::first());
+    let engine = Engine::standing(&world, with_rule()).await;
+    let wanted = world.standing(&scope);
+    let opened = world.state().opened.len();
+    let log = world.state().model.log.len();
+    world.send(FAULT);
+    until(|| world.state().opened.len() == opened + 1).await;
+    rest(&world).await;
+    assert_eq!((world.standing(&scope), world.state().model.log.len()), (wanted, log), "the host is not touched");
+    world.send(FAULT);
+    until(|| world.state().opened.len() == opened + 2).await;
+    assert_eq!(engine.status().await.tunnels.len(), 2);
+    engine.end().await.0.unwrap();
+    assert!(world.is_clean());
+}
+
 // proves: F-34
 #[tokio::test]
 async fn an_end_at_any_moment_takes_two_seconds_at_most_and_leaves_nothing() {

@@ -80,7 +80,7 @@ where
         }
     }
 
-    fn stop_lane(&mut self) {
+    pub(super) fn stop_lane(&mut self) {
         if let Some(lane) = self.lane.take() {
             lane.handle.stop();
         }

@@ -44,7 +44,27 @@ where
         }
     }
 
-    pub(super) fn hear(&mut self, report: LaneReport) {
+    /// What the lane reports, or that it is no more.
+    pub(super) fn heard(&mut self, report: Option<LaneReport>) {
+        match report {
+            Some(report) => self.hear(report),
+            None => self.lane_ended(),
+        }
+    }
+
+    /// A fault of our own: sockets and keys are gone with the lane. What is claimed stays held, for the interface stays;
+    /// another lane takes it up, and the tunnels connect anew.
+    fn lane_ended(&mut self) {
+        tracing::error!("a fault of mrvpn itself ended the data path: it begins anew");
+        let now = clock::now();
+        self.stop_lane();
+        self.upkeep.lost(now);
+        for (tunnel, attempt) in self.outers.with_lane() {
+            self.fleet.handle_stream_ended(tunnel, attempt, std::io::ErrorKind::BrokenPipe, now);
+        }
+    }
+
+    fn hear(&mut self, report: LaneReport) {
         let now = clock::now();
         match report {
             LaneReport::Control { tunnel, datagram } => {

@@ -61,7 +61,7 @@ where
         self.made |= queue.is_ok();
         match queue.and_then(|queue| self.give_queue(queue)) {
             Ok(()) => self.upkeep.opened(true, clock::now()),
-            Err(error) if self.lane.is_none() => self.failed = Some(error),
+            Err(error) if !self.planned => self.failed = Some(error),
             Err(error) => {
                 tracing::error!("{error}; it is tried again");
                 self.upkeep.opened(false, clock::now());

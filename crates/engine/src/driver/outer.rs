@@ -152,6 +152,11 @@ impl Outers {
         handed
     }
 
+    /// The sockets that the lane has.
+    pub(super) fn with_lane(&self) -> Vec<(TunnelId, Attempt)> {
+        self.with_lane.iter().map(|(tunnel, attempt)| (*tunnel, *attempt)).collect()
+    }
+
     /// Closes one socket that is here.
     pub(super) fn drop_one(&mut self, tunnel: TunnelId, attempt: Attempt) {
         self.here.remove(&(tunnel, attempt));

@@ -28,6 +28,9 @@ use tokio::task::JoinHandle;
 /// Long enough for a loaded machine; nothing waits for its end but a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A packet that is the lane's end.
+pub(crate) const FAULT: &[u8] = b"fault";
+
 /// What was done to the host, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
@@ -116,6 +119,11 @@ impl World {
                 let _ = device.packets.send(&[0]);
             }
         });
+    }
+
+    /// A program sends a packet into the interface.
+    pub(crate) fn send(&self, packet: &[u8]) {
+        self.state().device.as_ref().unwrap().packets.send(packet).unwrap();
     }
 
     /// What stands of this scope.
@@ -253,6 +261,7 @@ impl Queue for TestQueue {
             return Err(QueueError::Gone);
         }
         match self.packets.recv(buffer) {
+            Ok(length) if &buffer[..length] == FAULT => panic!("the fault that a test asked for"),
             Ok(length) => Ok(Some((length, Offload::NONE))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error.into()),
