@@ -29,8 +29,8 @@ const UDP: u8 = 17;
 const ESTABLISHED: u32 = 1 << 1;
 const CLOSED: u32 = 1 << 7;
 const LISTENING: u32 = 1 << 10;
-/// Connections of which packets may still come or go: established, half closed, closing.
-const CONNECTED: u32 = ESTABLISHED | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
+/// Connections of which packets may still come or go: about to be, established, half closed, closing.
+const CONNECTED: u32 = ESTABLISHED | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
 /// UDP ports that answer nobody who asks from outside: DHCP clients, and multicast DNS, whose answers go to all.
 const QUIET_PORTS: [u16; 3] = [68, 546, 5353];
 

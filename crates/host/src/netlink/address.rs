@@ -39,7 +39,8 @@ pub(crate) fn message(device: u32, address: IpNet, deprecated: bool) -> AddressM
     message
 }
 
-/// Every address of the device of this name, in the kernel's order; none where there is no such device.
+/// Every address of the device of this name, IPv4 first, each family in the order in which they were added; none where
+/// there is no such device.
 pub(crate) fn on_device(netlink: &mut Netlink, name: &str) -> io::Result<Vec<PlannedAddress>> {
     let Some(link) = link::by_name(netlink, name)? else { return Ok(Vec::new()) };
     let answers = netlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
@@ -47,7 +48,11 @@ pub(crate) fn on_device(netlink: &mut Netlink, name: &str) -> io::Result<Vec<Pla
         RouteNetlinkMessage::NewAddress(message) if message.header.index == link.index => planned(message),
         _ => None,
     };
-    Ok(answers.iter().filter_map(read).collect())
+    let (v4, mut v6): (Vec<_>, Vec<_>) =
+        answers.iter().filter_map(read).partition(|planned: &PlannedAddress| planned.address.addr().is_ipv4());
+    // The kernel puts a new IPv6 address before the others of its scope.
+    v6.reverse();
+    Ok([v4, v6].concat())
 }
 
 fn planned(message: &AddressMessage) -> Option<PlannedAddress> {

@@ -163,9 +163,19 @@ fn compare(operation: u32, value: &[u8]) -> Attributes {
 
 /// The register, 32 bits of it: `(register & mask) ^ xor`.
 pub(crate) fn masked(mask: u32, xor: u32) -> Attributes {
-    let word = |word: u32| Attributes::default().with(VALUE, &word.to_ne_bytes());
-    let list = Attributes::default().number(1, REGISTER).number(2, REGISTER).number(3, 4);
-    expression("bitwise", &list.nest(4, &word(mask)).nest(5, &word(xor)))
+    bitwise(&mask.to_ne_bytes(), &xor.to_ne_bytes())
+}
+
+/// The register, a byte of it: `register & mask`.
+pub(crate) fn masked_byte(mask: u8) -> Attributes {
+    bitwise(&[mask], &[0])
+}
+
+fn bitwise(mask: &[u8], xor: &[u8]) -> Attributes {
+    let value = |value| Attributes::default().with(VALUE, value);
+    let length = if mask.len() == 1 { 1 } else { 4 };
+    let list = Attributes::default().number(1, REGISTER).number(2, REGISTER).number(3, length);
+    expression("bitwise", &list.nest(4, &value(mask)).nest(5, &value(xor)))
 }
 
 /// Goes on where the register is an element of a set of the same table.

@@ -7,12 +7,15 @@
 //!         iifname "lo" return                                  # and the devices of engines
 //!         ip daddr @ours4 fib saddr type != local drop         # who asks for our addresses from outside
 //!         ip6 daddr @ours6 fib saddr type != local drop
+//!         ip daddr . tcp dport . ip saddr . tcp sport @inbound4 meta mark set MARKED return
+//!         ip6 daddr . tcp dport . ip6 saddr . tcp sport @inbound6 meta mark set MARKED return
 //!         ct mark 0x4d000000/8 meta mark set MARKED return     # goes on as it came
 //!     }
 //!     chain arrivals {
 //!         type filter hook prerouting priority dstnat + 10; policy accept;
 //!         iifname "lo" return
-//!         ct direction original fib daddr type local ct mark set MARKED meta mark set MARKED
+//!         ct direction original fib daddr type local tcp flags syn / syn,ack ct mark set MARKED meta mark set MARKED
+//!         ct direction original fib daddr type local meta l4proto != tcp ct mark set MARKED meta mark set MARKED
 //!         fib daddr type broadcast meta mark set MARKED        # for the reverse path filter alone
 //!         fib daddr type multicast meta mark set MARKED
 //!     }
@@ -28,11 +31,14 @@
 //!     chain input {
 //!         type filter hook input priority filter; policy accept;
 //!         iifname != "mrvpn0" arp daddr ip @ours drop
+//!         iifname != "mrvpn0" meta mark set MARKED             # whoever asks is looked up the way back, too
 //!     }
 //! }
 //! ```
 //!
 //! What arrives is judged behind destination NAT: a port that is published for a container is no connection of this host.
+//! A TCP connection has come in if its first packet did: conntrack, which a namespace may have only since these tables are
+//! there, takes the first packet that it sees for the beginning, and that may be the answer to an older question.
 //! How messages get to the kernel is [`super`]'s.
 
 use std::net::{IpAddr, SocketAddr};
@@ -41,7 +47,7 @@ use mrvpn_netplan::{Firewall, FourTuple};
 
 use super::expression::{
     Connection, Header, Meta, Part, Side, differs, drop_packet, equals, is_in_set, leave_chain, load_address_type,
-    load_connection, load_meta, load_part, load_parts, masked, set_connection_mark, set_mark,
+    load_connection, load_meta, load_part, load_parts, masked, masked_byte, set_connection_mark, set_mark,
 };
 use super::message::{ARP, INET, Kind, Table, message};
 use crate::raw::{Attributes, Message};
@@ -110,6 +116,12 @@ fn prerouting(tables: &mut Builder<'_>, firewall: &Firewall) {
         rule.extend([load_address_type(Side::Source), differs(&LOCAL.to_ne_bytes()), drop_packet()]);
         tables.rule("prerouting", &rule);
     }
+    for (family, set, parts) in [(IPV4, "inbound4", BACK4), (IPV6, "inbound6", BACK6)] {
+        let mut stood = of_set(family, set, &parts);
+        stood.extend(mark_packet(firewall.mark));
+        stood.push(leave_chain());
+        tables.rule("prerouting", &stood);
+    }
     let mut known = connection_is_marked(firewall.mark);
     known.extend(mark_packet(firewall.mark));
     known.push(leave_chain());
@@ -120,11 +132,15 @@ fn arrivals(tables: &mut Builder<'_>, firewall: &Firewall) {
     tables.chain("arrivals", &ARRIVALS);
     leave_inside(tables, "arrivals", firewall);
     let to = |kind: u32| [load_address_type(Side::Destination), equals(&kind.to_ne_bytes())];
-    let mut new = vec![load_connection(Connection::Direction), equals(&[ORIGINAL])];
-    new.extend(to(LOCAL));
-    new.extend(mark_connection(firewall.mark));
-    new.extend(mark_packet(firewall.mark));
-    tables.rule("arrivals", &new);
+    let begins =
+        vec![load_meta(Meta::Protocol), equals(&[TCP]), load_part(FLAGS), masked_byte(SYN | ACK), equals(&[SYN])];
+    for kind in [begins, vec![load_meta(Meta::Protocol), differs(&[TCP])]] {
+        let mut new = vec![load_connection(Connection::Direction), equals(&[ORIGINAL])];
+        new.extend(to(LOCAL).into_iter().chain(kind));
+        new.extend(mark_connection(firewall.mark));
+        new.extend(mark_packet(firewall.mark));
+        tables.rule("arrivals", &new);
+    }
     for kind in [BROADCAST, MULTICAST] {
         let to_many: Vec<_> = to(kind).into_iter().chain(mark_packet(firewall.mark)).collect();
         tables.rule("arrivals", &to_many);
@@ -140,9 +156,7 @@ fn output(tables: &mut Builder<'_>, firewall: &Firewall) {
     own.push(leave_chain());
     tables.rule("output", &own);
     for (family, set, parts) in [(IPV4, "inbound4", TUPLE4), (IPV6, "inbound6", TUPLE6)] {
-        let mut stood = vec![load_meta(Meta::Family), equals(&[family]), load_meta(Meta::Protocol), equals(&[TCP])];
-        stood.extend(load_parts(&parts));
-        stood.push(is_in_set(set));
+        let mut stood = of_set(family, set, &parts);
         stood.extend(mark_packet(firewall.mark));
         tables.rule("output", &stood);
     }
@@ -157,8 +171,12 @@ fn arp(tables: &mut Builder<'_>, firewall: &Firewall) {
     let ours = firewall.addresses.iter().filter(|address| address.is_ipv4()).map(octets).collect();
     tables.set("ours", &[ADDRESS4], ours);
     tables.chain("input", &ARP_INPUT);
-    let mut rule = vec![load_meta(Meta::InputName), differs(&device_name(&firewall.device))];
+    let from_card = || vec![load_meta(Meta::InputName), differs(&device_name(&firewall.device))];
+    let mut rule = from_card();
     rule.extend([load_part(ARP_TARGET), is_in_set("ours"), drop_packet()]);
+    tables.rule("input", &rule);
+    let mut rule = from_card();
+    rule.extend(mark_packet(firewall.mark));
     tables.rule("input", &rule);
 }
 
@@ -168,6 +186,14 @@ fn leave_inside(tables: &mut Builder<'_>, chain: &str, firewall: &Firewall) {
     for device in devices {
         tables.rule(chain, &[load_meta(Meta::InputName), equals(&device_name(device)), leave_chain()]);
     }
+}
+
+/// TCP of a family with ends that are in a set.
+fn of_set(family: u8, set: &str, ends: &[Part]) -> Vec<Attributes> {
+    let mut rule = vec![load_meta(Meta::Family), equals(&[family]), load_meta(Meta::Protocol), equals(&[TCP])];
+    rule.extend(load_parts(ends));
+    rule.push(is_in_set(set));
+    rule
 }
 
 fn connection_is_marked(mark: (u32, u32)) -> Vec<Attributes> {
@@ -193,10 +219,17 @@ const DESTINATION6: Part = Part { header: Header::Network, offset: 24, length: 1
 const ARP_TARGET: Part = Part { header: Header::Network, offset: 24, length: 4 };
 const SOURCE_PORT: Part = Part { header: Header::Transport, offset: 0, length: 2 };
 const DESTINATION_PORT: Part = Part { header: Header::Transport, offset: 2, length: 2 };
-const TUPLE4: [Part; 4] =
-    [Part { header: Header::Network, offset: 12, length: 4 }, SOURCE_PORT, DESTINATION4, DESTINATION_PORT];
-const TUPLE6: [Part; 4] =
-    [Part { header: Header::Network, offset: 8, length: 16 }, SOURCE_PORT, DESTINATION6, DESTINATION_PORT];
+/// Flags of TCP.
+const FLAGS: Part = Part { header: Header::Transport, offset: 13, length: 1 };
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+const SOURCE4: Part = Part { header: Header::Network, offset: 12, length: 4 };
+const SOURCE6: Part = Part { header: Header::Network, offset: 8, length: 16 };
+/// Both ends of a packet of ours, and of one that comes back.
+const TUPLE4: [Part; 4] = [SOURCE4, SOURCE_PORT, DESTINATION4, DESTINATION_PORT];
+const TUPLE6: [Part; 4] = [SOURCE6, SOURCE_PORT, DESTINATION6, DESTINATION_PORT];
+const BACK4: [Part; 4] = [DESTINATION4, DESTINATION_PORT, SOURCE4, SOURCE_PORT];
+const BACK6: [Part; 4] = [DESTINATION6, DESTINATION_PORT, SOURCE6, SOURCE_PORT];
 
 /// Collects messages of one table after another.
 struct Builder<'a> {

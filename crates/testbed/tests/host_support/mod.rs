@@ -101,9 +101,20 @@ pub fn planned(facts: &HostFacts, assigned: &[(TunnelId, &str)], rules: &[Rule],
 }
 
 pub fn planned_by(book: &AddressBook, facts: &HostFacts, claims: &[Claim], rules: &[Rule], default: TunnelId) -> Plan {
+    planned_for(&Scope::first(), book, facts, claims, rules, default)
+}
+
+fn planned_for(
+    scope: &Scope,
+    book: &AddressBook,
+    facts: &HostFacts,
+    claims: &[Claim],
+    rules: &[Rule],
+    default: TunnelId,
+) -> Plan {
     let defaults = Defaults { v4: DefaultChoice::Tunnel(default), v6: DefaultChoice::Tunnel(default) };
     plan(&PlanInput {
-        scope: &Scope::first(),
+        scope,
         mark: MARK,
         book,
         rules,
@@ -142,4 +153,67 @@ pub fn assignment(address: &str) -> Assignment {
         session_timeout: None,
         skipped: Vec::new(),
     }
+}
+
+/// A host with a card, and a neighbour on its LAN that is the way to the internet too, and answers for it.
+pub struct Street {
+    pub host: Netns,
+    pub neighbour: Netns,
+}
+
+/// The neighbour's own addresses, and those that it has for places far away.
+pub const NEIGHBOUR: [&str; 2] = ["192.168.7.1", "fd00:7::1"];
+pub const FAR: [&str; 2] = ["203.0.113.1", "2001:db8::1"];
+
+impl Street {
+    /// With this `rp_filter` on every card of the host.
+    pub fn new(rp_filter: u8) -> Self {
+        let (host, neighbour) = (Netns::new(&unique_name()), Netns::new(&unique_name()));
+        for scope in ["all", "default"] {
+            host.sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), &rp_filter.to_string());
+            neighbour.sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), "0");
+        }
+        host.link("eth0", &neighbour, "eth0");
+        host.ip("addr add 192.168.7.2/24 dev eth0
+            addr add fd00:7::2/64 dev eth0
+            route add default via 192.168.7.1
+            -6 route add default via fd00:7::1");
+        neighbour.ip("addr add 192.168.7.1/24 dev eth0
+            addr add fd00:7::1/64 dev eth0
+            addr add 203.0.113.1/32 dev lo
+            addr add 2001:db8::1/128 dev lo
+            route add 198.18.0.0/15 via 192.168.7.2
+            route add 10.100.0.0/14 via 192.168.7.2
+            -6 route add 2001:2::/48 via fd00:7::2
+            -6 route add 2001:db8:64::/64 via fd00:7::2");
+        neighbour.run(
+            "nft",
+            &["add table inet watch; add counter inet watch answers; \
+              add chain inet watch arriving { type filter hook prerouting priority -300; }; \
+              add rule inet watch arriving iifname eth0 meta l4proto { tcp, udp, icmp } counter name answers; \
+              add rule inet watch arriving iifname eth0 icmpv6 type { echo-reply, destination-unreachable } counter name answers"],
+        );
+        Self { host, neighbour }
+    }
+
+    /// TCP, UDP, and what is no neighbour discovery of ICMP, that has come from the host to the neighbour.
+    pub fn answers(&self) -> u64 {
+        mrvpn_testbed::Counters::read(&self.neighbour).packets("answers")
+    }
+}
+
+/// A tunnel with IPv4 and IPv6, the default of both.
+pub fn wanted_both(host: &mut LinuxHost) -> Plan {
+    wanted_of(host, &Scope::first())
+}
+
+/// The same for an engine of another slot.
+pub fn wanted_of(host: &mut LinuxHost, scope: &Scope) -> Plan {
+    let facts = host.facts().unwrap();
+    let mut book = AddressBook::new(Pools::choose(None, scope.slot, &[], &[], None).unwrap(), 1);
+    let address = format!("2001:db8:{}::2/64", 64 + scope.slot).parse().unwrap();
+    let ipv6 = Some(mrvpn_profile::Ipv6Assignment { address, gateway: None });
+    let assigned = Assignment { ipv6, ..assignment(&format!("10.10{}.0.2/16", scope.slot)) };
+    book.assign(UK, &assigned, &facts);
+    planned_for(scope, &book, &facts, &[], &[], UK)
 }
