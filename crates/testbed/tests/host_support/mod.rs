@@ -16,18 +16,18 @@ use mrvpn_router::{Claim, ClaimOrigin, DefaultChoice, Defaults, PortRange, Rule,
 use mrvpn_testbed::{Netns, unique_name};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-pub const UK: TunnelId = TunnelId::new(0);
-pub const FR: TunnelId = TunnelId::new(1);
-pub const US: TunnelId = TunnelId::new(2);
-pub const MARK: (u32, u32) = (0x4d00_0000, 0xff00_0000);
+pub(crate) const UK: TunnelId = TunnelId::new(0);
+pub(crate) const FR: TunnelId = TunnelId::new(1);
+pub(crate) const US: TunnelId = TunnelId::new(2);
+pub(crate) const MARK: (u32, u32) = (0x4d00_0000, 0xff00_0000);
 
 /// A namespace with a card, a gateway behind it, and a container network beside it.
-pub struct Card {
-    pub netns: Netns,
+pub(crate) struct Card {
+    pub(crate) netns: Netns,
 }
 
 impl Card {
-    pub fn new(rp_filter: u8) -> Self {
+    pub(crate) fn new(rp_filter: u8) -> Self {
         let netns = Netns::new(&unique_name());
         for scope in ["all", "default"] {
             netns.sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), &rp_filter.to_string());
@@ -46,18 +46,18 @@ impl Card {
     }
 
     /// Runs in a thread that has moved into the namespace.
-    pub fn inside(&self, body: impl FnOnce() + Send) {
+    pub(crate) fn inside(&self, body: impl FnOnce() + Send) {
         inside(&self.netns, body);
     }
 
-    pub fn route_get(&self, question: &str) -> String {
+    pub(crate) fn route_get(&self, question: &str) -> String {
         let words: Vec<&str> = ["route", "get"].into_iter().chain(question.split_whitespace()).collect();
         self.netns.run("ip", &words)
     }
 }
 
 /// Runs in a thread that has moved into the namespace.
-pub fn inside(netns: &Netns, body: impl FnOnce() + Send) {
+pub(crate) fn inside(netns: &Netns, body: impl FnOnce() + Send) {
     let name = netns.name();
     let run = || {
         let file = File::open(format!("/run/netns/{name}")).unwrap();
@@ -69,16 +69,16 @@ pub fn inside(netns: &Netns, body: impl FnOnce() + Send) {
     }
 }
 
-pub fn device(offload: bool) -> DeviceSpec {
+pub(crate) fn device(offload: bool) -> DeviceSpec {
     device_with(if offload { OffloadSet::ALL } else { OffloadSet::NONE })
 }
 
-pub fn device_with(offload: OffloadSet) -> DeviceSpec {
+pub(crate) fn device_with(offload: OffloadSet) -> DeviceSpec {
     DeviceSpec { name: String::from("mrvpn0"), mtu: 1500, queues: 1, offload, persistent: false }
 }
 
 /// Three tunnels with rules, the first of them the default.
-pub fn wanted(host: &mut LinuxHost, default: TunnelId) -> Plan {
+pub(crate) fn wanted(host: &mut LinuxHost, default: TunnelId) -> Plan {
     let assigned = [(UK, "10.100.0.2/16"), (FR, "10.101.0.2/16"), (US, "10.102.0.2/24")];
     let rules = [
         rule("203.0.113.30/32", &[17], &[53], Target::Tunnel(FR)),
@@ -88,7 +88,7 @@ pub fn wanted(host: &mut LinuxHost, default: TunnelId) -> Plan {
     planned(&host.facts().unwrap(), &assigned, &rules, default)
 }
 
-pub fn planned(facts: &HostFacts, assigned: &[(TunnelId, &str)], rules: &[Rule], default: TunnelId) -> Plan {
+pub(crate) fn planned(facts: &HostFacts, assigned: &[(TunnelId, &str)], rules: &[Rule], default: TunnelId) -> Plan {
     let mut book = AddressBook::new(Pools::choose(None, 0, &[], &[], None).unwrap(), 3);
     let mut claims = Vec::new();
     for (tunnel, address) in assigned {
@@ -100,7 +100,13 @@ pub fn planned(facts: &HostFacts, assigned: &[(TunnelId, &str)], rules: &[Rule],
     planned_by(&book, facts, &claims, rules, default)
 }
 
-pub fn planned_by(book: &AddressBook, facts: &HostFacts, claims: &[Claim], rules: &[Rule], default: TunnelId) -> Plan {
+pub(crate) fn planned_by(
+    book: &AddressBook,
+    facts: &HostFacts,
+    claims: &[Claim],
+    rules: &[Rule],
+    default: TunnelId,
+) -> Plan {
     planned_for(&Scope::first(), book, facts, claims, rules, default)
 }
 
@@ -129,12 +135,12 @@ fn planned_for(
     .unwrap()
 }
 
-pub fn rule(to: &str, proto: &[u8], port: &[u16], via: Target) -> Rule {
+pub(crate) fn rule(to: &str, proto: &[u8], port: &[u16], via: Target) -> Rule {
     let port = port.iter().map(|port| PortRange { first: *port, last: *port }).collect();
     Rule { name: None, to: vec![to.parse().unwrap()], from: Vec::new(), proto: proto.to_vec(), port, via }
 }
 
-pub fn assignment(address: &str) -> Assignment {
+pub(crate) fn assignment(address: &str) -> Assignment {
     Assignment {
         ipv4: Some(Ipv4Assignment { address: address.parse().unwrap(), gateway: None }),
         ipv6: None,
@@ -156,18 +162,18 @@ pub fn assignment(address: &str) -> Assignment {
 }
 
 /// A host with a card, and a neighbour on its LAN that is the way to the internet too, and answers for it.
-pub struct Street {
-    pub host: Netns,
-    pub neighbour: Netns,
+pub(crate) struct Street {
+    pub(crate) host: Netns,
+    pub(crate) neighbour: Netns,
 }
 
 /// The neighbour's own addresses, and those that it has for places far away.
-pub const NEIGHBOUR: [&str; 2] = ["192.168.7.1", "fd00:7::1"];
-pub const FAR: [&str; 2] = ["203.0.113.1", "2001:db8::1"];
+pub(crate) const NEIGHBOUR: [&str; 2] = ["192.168.7.1", "fd00:7::1"];
+pub(crate) const FAR: [&str; 2] = ["203.0.113.1", "2001:db8::1"];
 
 impl Street {
     /// With this `rp_filter` on every card of the host.
-    pub fn new(rp_filter: u8) -> Self {
+    pub(crate) fn new(rp_filter: u8) -> Self {
         let (host, neighbour) = (Netns::new(&unique_name()), Netns::new(&unique_name()));
         for scope in ["all", "default"] {
             host.sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), &rp_filter.to_string());
@@ -197,18 +203,18 @@ impl Street {
     }
 
     /// TCP, UDP, and what is no neighbour discovery of ICMP, that has come from the host to the neighbour.
-    pub fn answers(&self) -> u64 {
+    pub(crate) fn answers(&self) -> u64 {
         mrvpn_testbed::Counters::read(&self.neighbour).packets("answers")
     }
 }
 
 /// A tunnel with IPv4 and IPv6, the default of both.
-pub fn wanted_both(host: &mut LinuxHost) -> Plan {
+pub(crate) fn wanted_both(host: &mut LinuxHost) -> Plan {
     wanted_of(host, &Scope::first())
 }
 
 /// The same for an engine of another slot.
-pub fn wanted_of(host: &mut LinuxHost, scope: &Scope) -> Plan {
+pub(crate) fn wanted_of(host: &mut LinuxHost, scope: &Scope) -> Plan {
     let facts = host.facts().unwrap();
     let mut book = AddressBook::new(Pools::choose(None, scope.slot, &[], &[], None).unwrap(), 1);
     let address = format!("2001:db8:{}::2/64", 64 + scope.slot).parse().unwrap();
