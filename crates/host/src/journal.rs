@@ -21,11 +21,7 @@ use mrvpn_netplan::{Firewall, PlannedAddress, Scope, Setting, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::here::Here;
-
-/// 64 MiB: more is not read; 16,384 routes that come and go a hundred times are less.
-const MAX_JOURNAL: u64 = 64 << 20;
-/// 1 MiB: from here on a journal that has doubled since is written anew with what stands alone.
-const COMPACT_FROM: u64 = 1 << 20;
+use crate::limits::{COMPACT_FROM, MAX_JOURNAL};
 
 /// Where an engine keeps what must outlive it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,9 +198,14 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<(Header, Standing)>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    Ok(parse(&at_most(file, MAX_JOURNAL)?))
+}
+
+/// The first so many bytes.
+fn at_most(from: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(MAX_JOURNAL).read_to_end(&mut bytes)?;
-    Ok(parse(&bytes))
+    from.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn parse(bytes: &[u8]) -> Option<(Header, Standing)> {
@@ -291,6 +292,15 @@ mod tests {
         assert_eq!(parse(&whole[..whole.len() - 7]).unwrap().1.routes.len(), 2);
         for end in 0..whole.len() {
             let _ = parse(&whole[..end]);
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_the_limit_says() {
+        for (there, read) in
+            [(MAX_JOURNAL - 1, MAX_JOURNAL - 1), (MAX_JOURNAL, MAX_JOURNAL), (MAX_JOURNAL + 1, MAX_JOURNAL)]
+        {
+            assert_eq!(at_most(io::repeat(b'x').take(there), MAX_JOURNAL).unwrap().len() as u64, read);
         }
     }
 

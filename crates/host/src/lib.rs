@@ -7,13 +7,14 @@ mod facts; // what the host looks like
 mod here; // which boot and network namespace
 pub mod journal; // what was done, written down before
 pub mod leftover; // after an engine that was killed
+pub mod limits; // every hard limit
 pub mod linux; // steps as messages to the kernel
 mod netlink; // the kernel's routing socket
 mod nft; // nftables: who may use our addresses, what leaves as it came
 mod raw; // netlink messages by hand
 #[cfg(test)]
 mod scratch;
-pub mod sessions; // its connections and services
+mod sessions; // its connections and services
 mod setting; // kernel settings that engines hold together
 mod sys; // ioctls of /dev/net/tun
 pub mod tun; // queues of TUN devices

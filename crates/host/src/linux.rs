@@ -466,6 +466,18 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_without_nftables_is_named_with_what_to_do_and_others_tables_are_theirs() {
+        for code in [libc::EPROTONOSUPPORT, libc::EOPNOTSUPP, libc::EAFNOSUPPORT, libc::ENOENT] {
+            let error = not_set("mrvpn_work", NftError::System(io::Error::from_raw_os_error(code)));
+            let text = error.to_string();
+            assert!(text.contains("mrvpn_work") && text.contains("modprobe"), "{text}");
+        }
+        let error = not_set("mrvpn_work", NftError::System(io::Error::from_raw_os_error(libc::EPERM)));
+        assert!(matches!(error, HostError::NotPermitted { .. }));
+        assert!(matches!(not_set("mrvpn_work", NftError::Foreign), HostError::Taken { .. }));
+    }
+
+    #[test]
     fn only_ipv6_may_be_missing() {
         let missing = io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
         let route = |prefix: &str| {

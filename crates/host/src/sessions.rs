@@ -12,12 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use mrvpn_netplan::{FourTuple, Sessions};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
+use crate::limits::{MAX_INBOUND, MAX_SERVICES};
 use crate::raw::{Message, RawNetlink};
-
-/// Connections that are taken in; of more, those with the lowest addresses. A batch with all of them is about 5 MiB.
-pub const MAX_INBOUND: usize = 65_536;
-/// UDP services that are named.
-pub const MAX_SERVICES: usize = 1_024;
 
 /// SOCK_DIAG_BY_FAMILY.
 const BY_FAMILY: u16 = 20;
@@ -38,22 +34,23 @@ const QUIET_PORTS: [u16; 3] = [68, 546, 5353];
 pub(crate) fn read() -> io::Result<Sessions> {
     let mut socket = RawNetlink::open(NETLINK_SOCK_DIAG)?;
     let mut listeners = Vec::new();
-    let (mut connected, mut datagram_services) = (Vec::new(), Vec::new());
+    let (mut connected, mut datagram_services): (Vec<FourTuple>, Vec<SocketAddr>) = (Vec::new(), Vec::new());
     for family in [libc::AF_INET, libc::AF_INET6] {
         listeners.extend(sockets(&mut socket, family, TCP, LISTENING)?);
         connected.extend(sockets(&mut socket, family, TCP, CONNECTED)?);
         datagram_services.extend(sockets(&mut socket, family, UDP, CLOSED)?.into_iter().map(|ends| ends.local));
     }
-    let mut inbound: Vec<FourTuple> =
-        connected.into_iter().filter(|ends| !ends.remote.ip().is_loopback() && came_in(&listeners, ends)).collect();
-    inbound.sort();
-    inbound.dedup();
-    inbound.truncate(MAX_INBOUND);
+    connected.retain(|ends| !ends.remote.ip().is_loopback() && came_in(&listeners, ends));
     datagram_services.retain(answers_outside);
-    datagram_services.sort();
-    datagram_services.dedup();
-    datagram_services.truncate(MAX_SERVICES);
-    Ok(Sessions { inbound, datagram_services })
+    Ok(Sessions { inbound: lowest(connected, MAX_INBOUND), datagram_services: lowest(datagram_services, MAX_SERVICES) })
+}
+
+/// Sorted, each once, at most so many.
+fn lowest<T: Ord>(mut all: Vec<T>, limit: usize) -> Vec<T> {
+    all.sort();
+    all.dedup();
+    all.truncate(limit);
+    all
 }
 
 /// A listener on the connection's own end.
@@ -143,6 +140,15 @@ mod tests {
         let listeners = [tuple("[::]:22"), tuple("127.0.0.1:40000"), tuple("192.168.7.2:80")];
         assert!(came_in(&listeners, &tuple("192.168.7.2:22")) && came_in(&listeners, &tuple("192.168.7.2:80")));
         assert!(!came_in(&listeners, &tuple("192.168.7.2:40000")) && !came_in(&listeners, &tuple("10.0.0.1:80")));
+    }
+
+    #[test]
+    fn no_more_connections_and_services_are_taken_in_than_the_limits_say() {
+        for limit in [MAX_INBOUND, MAX_SERVICES] {
+            for (there, taken) in [(limit - 1, limit - 1), (limit, limit), (limit + 1, limit)] {
+                assert_eq!(lowest((0..there).rev().collect(), limit), (0..taken).collect::<Vec<_>>());
+            }
+        }
     }
 
     #[test]

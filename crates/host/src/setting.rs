@@ -11,6 +11,7 @@ use mrvpn_netplan::Setting;
 use serde::{Deserialize, Serialize};
 
 use crate::here::{Here, Locked};
+use crate::limits::MAX_SETTINGS;
 
 /// Where a setting is, and what it has to be.
 const fn place(setting: Setting) -> (&'static str, &'static str) {
@@ -136,8 +137,10 @@ fn value(path: &str) -> io::Result<String> {
 /// What the file says; nothing where it is of another boot or cannot be read.
 fn read(file: &mut Locked, here: Here) -> io::Result<Held> {
     let mut text = String::new();
-    file.file.read_to_string(&mut text)?;
-    let held: Option<Held> = serde_json::from_str(&text).ok().filter(|held: &Held| held.boot == here.boot);
+    (&file.file).take(MAX_SETTINGS).read_to_string(&mut text)?;
+    // What was written over something longer, by an engine that was killed before it cut the rest, counts.
+    let first = serde_json::Deserializer::from_str(&text).into_iter::<Held>().next();
+    let held = first.and_then(Result::ok).filter(|held| held.boot == here.boot);
     Ok(held.unwrap_or_else(|| Held { boot: here.boot, settings: BTreeMap::new() }))
 }
 
@@ -148,6 +151,6 @@ fn store(file: &mut Locked, held: &Held) -> io::Result<()> {
     }
     let text = serde_json::to_string(held)?;
     file.file.rewind()?;
-    file.file.set_len(0)?;
-    file.file.write_all(text.as_bytes())
+    file.file.write_all(text.as_bytes())?;
+    file.file.set_len(text.len() as u64)
 }

@@ -278,7 +278,7 @@ fn tables_are_replaced_at_once_and_one_of_the_same_name_that_is_not_ours_is_name
 
 /// As many sessions as are taken in, v4 and v6.
 fn many_sessions() -> Vec<mrvpn_netplan::FourTuple> {
-    let half = u32::try_from(mrvpn_host::sessions::MAX_INBOUND / 2).unwrap();
+    let half = u32::try_from(mrvpn_host::limits::MAX_INBOUND / 2).unwrap();
     let v4 = (0..half).map(|n| IpAddr::from(Ipv4Addr::from_bits(0x0a09_ffff - n)));
     let v6 = (0..half).map(|n| IpAddr::from(std::net::Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(n))));
     let tuple = |local: IpAddr| mrvpn_netplan::FourTuple {

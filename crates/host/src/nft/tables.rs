@@ -38,7 +38,9 @@
 //!
 //! What arrives is judged behind destination NAT: a port that is published for a container is no connection of this host.
 //! A TCP connection has come in if its first packet did: conntrack, which a namespace may have only since these tables are
-//! there, takes the first packet that it sees for the beginning, and that may be the answer to an older question.
+//! there, takes the first packet that it sees for the beginning, and that may be the answer to an older question. UDP has
+//! no such first packet: where conntrack is that young and the other side of an old flow speaks first, what this host
+//! answers goes on as it did.
 //! How messages get to the kernel is [`super`]'s.
 
 use std::net::{IpAddr, SocketAddr};
