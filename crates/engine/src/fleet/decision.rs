@@ -11,9 +11,10 @@ use mrvpn_router::{
 };
 
 use super::roster::Roster;
-use super::runner::{HOLD, Then, views};
+use super::runner::{Captured, HOLD, Runner, Then, views};
 use super::{Fleet, Request};
 use crate::config::TunnelConfig;
+use crate::tunnel::TunnelState;
 
 /// Who has what.
 #[derive(Clone, Debug)]
@@ -106,6 +107,9 @@ impl Fleet {
             self.wanted = wanted;
             self.ask_plan();
         }
+        if self.asked.is_none() {
+            self.note_captured();
+        }
         Ok(())
     }
 
@@ -126,6 +130,18 @@ impl Fleet {
         if self.asked.is_none() {
             self.asked = Some(self.wanted.clone());
             self.requests.push_back(Request::Plan(self.wanted.clone()));
+        }
+    }
+
+    /// The host does all that follows from what servers have pushed, or cannot: then `status` says why.
+    pub(super) fn note_captured(&mut self) {
+        let up = |runner: &Runner| runner.tunnel.state() == TunnelState::Up;
+        let ids: Vec<TunnelId> = self.runners.iter().filter(|(_, r)| up(r)).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(runner) = self.runners.get_mut(&id) {
+                runner.captured = Captured::Yes;
+            }
+            self.tell_state(id);
         }
     }
 

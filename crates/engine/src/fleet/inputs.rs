@@ -27,7 +27,9 @@ impl Fleet {
             if first && stands {
                 self.tell_interface(&plan);
             }
-            if plan != self.wanted {
+            if plan == self.wanted {
+                self.note_captured();
+            } else {
                 self.ask_plan();
             }
         }

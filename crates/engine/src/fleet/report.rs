@@ -55,7 +55,7 @@ impl Fleet {
     /// Whether each tunnel is up, has failed or was stopped, so that `up` need not wait any longer.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let settled = |runner: &Runner| match runner.state() {
+        let settled = |runner: &Runner| match runner.shown() {
             TunnelState::Up | TunnelState::Stopped => true,
             TunnelState::Connecting | TunnelState::Authenticating | TunnelState::Reconnecting | TunnelState::Failed => {
                 runner.tunnel.error().is_some()
@@ -68,7 +68,7 @@ impl Fleet {
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
         let refused = |runner: &Runner| {
-            runner.state() == TunnelState::Failed && runner.tunnel.error().is_none_or(|e| e.retry_at.is_none())
+            runner.shown() == TunnelState::Failed && runner.tunnel.error().is_none_or(|e| e.retry_at.is_none())
         };
         self.present().next().is_some() && self.present().all(|(_, runner)| refused(runner))
     }
@@ -84,17 +84,17 @@ impl Fleet {
 
     /// Tunnels that the user stopped do not count, unless all are.
     fn state_name(&self) -> &'static str {
-        let mut counted = self.present().map(|(_, runner)| runner).filter(|r| r.state() != TunnelState::Stopped);
+        let mut counted = self.present().map(|(_, runner)| runner).filter(|r| r.shown() != TunnelState::Stopped);
         let running: Vec<&Runner> = counted.by_ref().collect();
         let has_error =
-            |runner: &&Runner| runner.state() != TunnelState::Reconnecting && runner.tunnel.error().is_some();
+            |runner: &&Runner| runner.shown() != TunnelState::Reconnecting && runner.tunnel.error().is_some();
         if running.is_empty() {
             "down"
-        } else if running.iter().all(|runner| runner.state() == TunnelState::Up) {
+        } else if running.iter().all(|runner| runner.shown() == TunnelState::Up) {
             "up"
         } else if running.iter().any(has_error) {
             "degraded"
-        } else if running.iter().any(|runner| runner.state() == TunnelState::Reconnecting) {
+        } else if running.iter().any(|runner| runner.shown() == TunnelState::Reconnecting) {
             "reconnecting"
         } else {
             "connecting"
@@ -167,7 +167,7 @@ impl Fleet {
         let claims = self.roster.own_claims(tunnel.id());
         TunnelStatus {
             name: config.name.clone(),
-            state: runner.state().name().to_owned(),
+            state: runner.shown().name().to_owned(),
             since: clocks.rfc3339(tunnel.since()),
             assigned: assigned_v4.into_iter().chain(assigned_v6).collect(),
             presented: presented_v4.into_iter().chain(presented_v6).collect(),

@@ -28,8 +28,21 @@ pub(super) struct Runner {
     /// Until when packets wait for it while it is away.
     pub(super) hold_until: Moment,
     pub(super) then: Then,
+    /// What the host captures for it and the addresses it has there.
+    pub(super) captured: Captured,
     /// State and code of the error that were told last.
     pub(super) told: Option<(TunnelState, Option<&'static str>)>,
+}
+
+/// Whether the host does what follows from the last push of a tunnel's server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Captured {
+    /// Nothing was pushed yet, or the first push is not carried out yet.
+    NotYet,
+    /// The last push is carried out.
+    Yes,
+    /// An earlier push is, the last one not yet.
+    Earlier,
 }
 
 /// What follows when the tunnel has ended.
@@ -47,7 +60,7 @@ pub(super) enum Then {
 
 impl Runner {
     pub(super) fn new(tunnel: Tunnel, connector: Connector, now: Moment) -> Self {
-        Self { tunnel, connector, hold_until: now + HOLD, then: Then::Nothing, told: None }
+        Self { tunnel, connector, hold_until: now + HOLD, then: Then::Nothing, captured: Captured::NotYet, told: None }
     }
 
     /// Its state as the user sees it: one that was told to end is no longer what it was.
@@ -56,6 +69,22 @@ impl Runner {
             Then::Nothing => self.tunnel.state(),
             Then::Stay | Then::Leave => TunnelState::Stopped,
             Then::Begin => TunnelState::Reconnecting,
+        }
+    }
+
+    /// Its state as it is shown: it is up when the host sends it what it claims, not before.
+    pub(super) fn shown(&self) -> TunnelState {
+        match (self.state(), self.captured) {
+            (TunnelState::Up, Captured::NotYet) => TunnelState::Authenticating,
+            (TunnelState::Up, Captured::Earlier) => TunnelState::Reconnecting,
+            (state, Captured::NotYet | Captured::Yes | Captured::Earlier) => state,
+        }
+    }
+
+    /// Its server has pushed something, and the host is asked to follow.
+    pub(super) fn await_capture(&mut self) {
+        if self.captured == Captured::Yes {
+            self.captured = Captured::Earlier;
         }
     }
 

@@ -42,7 +42,7 @@ impl Fleet {
     pub(super) fn tell_state(&mut self, id: TunnelId) {
         let clocks = self.clocks;
         let Some(runner) = self.runners.get_mut(&id) else { return };
-        let now = (runner.state(), runner.tunnel.error().map(|error| error.code));
+        let now = (runner.shown(), runner.tunnel.error().map(|error| error.code));
         if runner.told.replace(now) == Some(now) {
             return;
         }

@@ -72,6 +72,7 @@ impl Fleet {
         }
         match change {
             Change::Established(established) => {
+                runner.await_capture();
                 self.accounts.accepted(id);
                 if !ending {
                     self.unremembered |= self.roster.learn(id, &established.assignment);
