@@ -60,8 +60,9 @@ fn settle(name: &str) {
 }
 
 /// The reverse path filter of our own device. The larger of this and that of all devices holds. What comes out of a
-/// tunnel has been judged by the engine, and a strict filter (1) would refuse what a rule with `port` sent there: the way
-/// back that it asks for knows no ports. So loose (2) where all others are strict, else none.
+/// tunnel has been judged by the engine, and a strict filter (1) may refuse what a rule with `port` sent there: Linux 6.18
+/// turns the ports round when it looks up the way back, but older kernels ask with those of the way there, or with none,
+/// and find another device. So loose (2) where all others are strict, else none.
 fn own_reverse_path() -> &'static str {
     match fs::read_to_string(format!("{IPV4_SETTINGS}/all/rp_filter")) {
         Ok(all) if all.trim() == "1" => "2",

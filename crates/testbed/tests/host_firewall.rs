@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use mrvpn_host::{LinuxHost, LinuxQueue};
 use mrvpn_netplan::{Host, HostError, Plan, Queue, Scope, Setting, Step, apply, diff};
+use mrvpn_router::Offload;
 use mrvpn_testbed::{HostSnapshot, Netns, unique_name};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::host_support::{FAR, MARK, NEIGHBOUR, Street, device, inside, wanted_both};
+use crate::host_support::{FAR, MARK, NEIGHBOUR, Street, device, inside, wanted_both, wanted_for_port};
 
 mod host_support;
 
@@ -150,6 +151,20 @@ fn a_strict_reverse_path_filter_needs_src_valid_mark_for_answers_to_the_engines_
         host.apply(&Step::HoldSetting(Setting::SourceValidMark)).unwrap();
         assert!(marked_echo(&street));
     });
+}
+
+#[test]
+fn an_answer_to_a_rule_with_a_port_comes_out_of_the_device_whatever_the_filter() {
+    for rp_filter in [0, 1, 2] {
+        let street = Street::new(rp_filter);
+        inside(&street.host, || {
+            let mut host = LinuxHost::new().unwrap();
+            let mut queues = host.open(&device(false)).unwrap();
+            let wanted = wanted_for_port(&mut host, 7);
+            apply(&mut host, &diff(&none(), &wanted)).unwrap();
+            assert!(echoed(&mut queues[0]), "rp_filter {rp_filter}");
+        });
+    }
 }
 
 #[test]
@@ -435,6 +450,26 @@ fn marked_echo(street: &Street) -> bool {
     let (_, from) = server.recv_from(&mut [0; 8]).unwrap();
     server.send_to(b"world", from).unwrap();
     client.recv_from(&mut [0; 8]).is_ok()
+}
+
+/// Whether a datagram to port 7 of a far place comes out of the device, and its echo arrives.
+fn echoed(queue: &mut LinuxQueue) -> bool {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send_to(b"hello", (FAR[0], 7)).unwrap();
+    let mut buffer = vec![0; 65_536];
+    while let Some((length, _)) = queue.read(&mut buffer).unwrap() {
+        let mut packet = buffer[..length].to_vec();
+        if packet[0] >> 4 == 4 && packet[9] == 17 && packet[16..20] == [203, 0, 113, 1] {
+            let (from, to) = (packet[12..16].to_vec(), packet[16..20].to_vec());
+            packet[12..16].copy_from_slice(&to);
+            packet[16..20].copy_from_slice(&from);
+            let ports = [packet[22], packet[23], packet[20], packet[21]];
+            packet[20..24].copy_from_slice(&ports);
+            assert!(queue.write(Offload::NONE, &[&packet]).unwrap());
+        }
+    }
+    socket.recv_from(&mut [0; 8]).is_ok()
 }
 
 /// A datagram to all on the LAN.

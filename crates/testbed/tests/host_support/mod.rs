@@ -107,7 +107,11 @@ pub(crate) fn planned_by(
     rules: &[Rule],
     default: TunnelId,
 ) -> Plan {
-    planned_for(&Scope::first(), book, facts, claims, rules, default)
+    planned_for(&Scope::first(), book, facts, claims, rules, of_all(default))
+}
+
+fn of_all(tunnel: TunnelId) -> Defaults {
+    Defaults { v4: DefaultChoice::Tunnel(tunnel), v6: DefaultChoice::Tunnel(tunnel) }
 }
 
 fn planned_for(
@@ -116,9 +120,8 @@ fn planned_for(
     facts: &HostFacts,
     claims: &[Claim],
     rules: &[Rule],
-    default: TunnelId,
+    defaults: Defaults,
 ) -> Plan {
-    let defaults = Defaults { v4: DefaultChoice::Tunnel(default), v6: DefaultChoice::Tunnel(default) };
     plan(&PlanInput {
         scope,
         mark: MARK,
@@ -221,5 +224,15 @@ pub(crate) fn wanted_of(host: &mut LinuxHost, scope: &Scope) -> Plan {
     let ipv6 = Some(mrvpn_profile::Ipv6Assignment { address, gateway: None });
     let assigned = Assignment { ipv6, ..assignment(&format!("10.10{}.0.2/16", scope.slot)) };
     book.assign(UK, &assigned, &facts);
-    planned_for(scope, &book, &facts, &[], &[], UK)
+    planned_for(scope, &book, &facts, &[], &[], of_all(UK))
+}
+
+/// A tunnel that is nobody's default, with one rule: UDP to a port of a far place.
+pub(crate) fn wanted_for_port(host: &mut LinuxHost, port: u16) -> Plan {
+    let facts = host.facts().unwrap();
+    let mut book = AddressBook::new(Pools::choose(None, 0, &[], &[], None).unwrap(), 1);
+    book.assign(UK, &assignment("10.100.0.2/16"), &facts);
+    let rules = [rule(&format!("{}/32", FAR[0]), &[17], &[port], Target::Tunnel(UK))];
+    let nobody = Defaults { v4: DefaultChoice::NotOffered, v6: DefaultChoice::NotOffered };
+    planned_for(&Scope::first(), &book, &facts, &[], &rules, nobody)
 }
