@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use driver_support::*;
 use mrvpn_engine::{Command, EngineError};
-use mrvpn_netplan::model::{Probe, Verdict};
-use mrvpn_netplan::{HostError, OnLink, Plan, Scope, Step};
+use mrvpn_netplan::model::Verdict;
+use mrvpn_netplan::{HostError, OnLink, Plan, Probe, Scope, Step};
 
 fn with_rule() -> mrvpn_engine::EngineConfig {
     let mut config = config(&["uk", "fr"]);

@@ -8,7 +8,7 @@
 //! ```text
 //! P      fwmark MARK goto P+99        the engine's own sockets
 //! P+4    to POOLS lookup ALL          our own and virtual addresses
-//! P+5    from ADDRESS lookup ALL      anchor, presented, bind: always, forwarded ones too
+//! P+5    from SOURCE lookup ALL       anchor and bind (a line for all), presented: always, forwarded ones too
 //! P+6    to BYPASS goto P+99          outer addresses of local wrappers
 //! P+10.. the user's rules, in runs    in: `iif lo lookup ALL`; out: `goto P+99`
 //! P+29   DHCP goto P+99               only where the LAN is blocked
@@ -129,20 +129,23 @@ pub(crate) fn compile(input: &PlanInput<'_>) -> Result<Capture, PlanError> {
     if bypass > MAX_BYPASS {
         return Err(PlanError::TooManyBypasses { bypass });
     }
-    let mut capture = Capture::default();
-    let mut user_rules = 0;
+    let scope = input.scope;
+    let places = runs::Places { first: input.at(10), table: scope.table_all(), nop: scope.nop() };
+    let mut capture = Capture { rules: runs::policy_rules(input.rules, places)?.concat(), routes: Vec::new() };
     for family in [Family::V4, Family::V6] {
-        let split = runs::split(input.rules, family);
-        let user =
-            runs::policy_rules(&split.selective, family, input.at(10), input.scope.table_all(), input.scope.nop())?;
-        user_rules += user.len();
         capture.rules.extend(frame(input, family));
-        capture.rules.extend(user);
         capture.routes.extend(everything(input, family));
-        capture.routes.extend(table::claims_table(input, family, &split.by_prefix));
+        capture.routes.extend(table::claims_table(input, family, &runs::split(input.rules, family).by_prefix));
     }
-    runs::check_number(user_rules)?;
     Ok(capture)
+}
+
+/// Whether the user's rules can be captured, whatever else is: for who judges a file without a host.
+///
+/// # Errors
+/// They need more runs or policy rules than there is room for.
+pub fn can_be_captured(rules: &[Rule]) -> Result<(), PlanError> {
+    runs::policy_rules(rules, runs::Places { first: 0, table: 0, nop: 0 }).map(|_| ())
 }
 
 /// The lines that are there whatever the user's rules are.
@@ -157,14 +160,14 @@ fn frame(input: &PlanInput<'_>, family: Family) -> Vec<PolicyRule> {
         },
         line(input.scope.nop(), family, RuleAction::Nop),
     ];
-    let pools = input.book.pools().networks().into_iter().filter(|net| family.has(net));
-    lines.extend(pools.map(|net| PolicyRule { to: Some(net), ..line(input.at(4), family, all) }));
-    let addresses = input.book.interface_addresses().into_iter().filter(|net| family.has(net));
+    let to = input.book.pools().networks().into_iter().filter(|net| family.has(net));
+    lines.extend(to.map(|net| PolicyRule { to: Some(net), ..line(input.at(4), family, all) }));
+    let from = sources(input.book).into_iter().filter(|net| family.has(net));
+    lines.extend(from.map(|net| PolicyRule { from: Some(net), ..line(input.at(5), family, all) }));
     let bypass: BTreeSet<IpNet> = input.bypass.iter().map(IpNet::trunc).filter(|net| family.has(net)).collect();
     lines.extend(
         bypass.into_iter().map(|net| PolicyRule { to: Some(net), ..line(input.at(BYPASS_OFFSET), family, leave) }),
     );
-    lines.extend(addresses.map(|net| PolicyRule { from: Some(net), ..line(input.at(5), family, all) }));
     if !input.lan_allowed {
         lines.extend(dhcp_port(family).map(|port| PolicyRule {
             local: true,
@@ -174,6 +177,14 @@ fn frame(input: &PlanInput<'_>, family: Family) -> Vec<PolicyRule> {
         }));
     }
     lines
+}
+
+/// Sources whose packets are always captured: where anchor and bind addresses lie, and the presented addresses of servers.
+/// The engine's own address is among them, and on no interface.
+fn sources(book: &AddressBook) -> Vec<IpNet> {
+    let single = book.pools().of_single();
+    let elsewhere = |address: &IpNet| !single.iter().any(|net| net.contains(address));
+    single.into_iter().chain(book.interface_addresses().into_iter().filter(elsewhere)).collect()
 }
 
 fn dhcp_port(family: Family) -> Option<u16> {

@@ -25,9 +25,10 @@ pub struct Offer {
     pub v6: bool,
 }
 
-/// The prefixes of one tunnel: profile routes, pushed routes, the network of the assigned address, each once. Routes
-/// that together mean "everything" are the default offer's ([`offers_default`]) and are not here; `net_gateway` routes
-/// of the file are no claims ([`left_to_host`]).
+/// The prefixes of one tunnel: profile routes, pushed routes, the network of the assigned address, each once. A pushed
+/// route to that network is the network itself, which has a broadcast address; a route of the file stays the file's, since
+/// that stands above what another file leaves to the host. Routes that together mean "everything" are the default offer's
+/// ([`offers_default`]) and are not here; `net_gateway` routes of the file are no claims ([`left_to_host`]).
 #[must_use]
 pub fn claims(tunnel: TunnelId, own: &PullOptions, assignment: Option<&Assignment>) -> Vec<Claim> {
     claims_of(tunnel, own, &assignment.map(|assignment| pushed_prefixes(own, assignment)).unwrap_or_default())
@@ -40,8 +41,13 @@ pub fn claims_of(tunnel: TunnelId, own: &PullOptions, pushed: &[(IpNet, ClaimOri
     let pushed = pushed.iter().map(|(net, origin)| (net.trunc(), *origin));
     let all: Vec<(IpNet, ClaimOrigin)> = profile.chain(pushed).collect();
     let everything = Everything::of(all.iter().filter(|(_, origin)| is_route(*origin)).map(|(net, _)| *net));
+    let assigned: BTreeSet<IpNet> = all.iter().filter(|(_, origin)| !is_route(*origin)).map(|(net, _)| *net).collect();
+    let stands = all.into_iter().filter(|(net, origin)| match origin {
+        ClaimOrigin::Profile => !everything.has(net),
+        ClaimOrigin::Pushed => !everything.has(net) && !assigned.contains(net),
+        ClaimOrigin::Assigned => true,
+    });
     let mut seen = BTreeSet::new();
-    let stands = all.into_iter().filter(|(net, origin)| !is_route(*origin) || !everything.has(net));
     let once = stands.filter(|(net, _)| seen.insert(*net));
     once.map(|(prefix, origin)| Claim { tunnel, prefix, origin }).collect()
 }
@@ -200,6 +206,19 @@ mod tests {
         let origins: Vec<_> = claims.iter().map(|claim| claim.origin).collect();
         use ClaimOrigin::{Assigned, Profile, Pushed};
         assert_eq!(origins, [Profile, Pushed, Assigned, Assigned]);
+    }
+
+    #[test]
+    fn a_pushed_route_to_the_assigned_network_is_that_network_and_one_of_the_file_stays_the_files() {
+        let mut pushed = assignment("10.100.0.2/16");
+        pushed.routes = vec![route("10.100.0.0/16"), route("10.2.0.0/16")];
+        let origins = |own: &PullOptions| -> Vec<_> {
+            claims(UK, own, Some(&pushed)).iter().map(|claim| (claim.prefix.to_string(), claim.origin)).collect()
+        };
+        let (network, other) = (String::from("10.100.0.0/16"), String::from("10.2.0.0/16"));
+        use ClaimOrigin::{Assigned, Profile, Pushed};
+        assert_eq!(origins(&own(&[])), [(other.clone(), Pushed), (network.clone(), Assigned)]);
+        assert_eq!(origins(&own(&["10.100.0.0/16"])), [(network, Profile), (other, Pushed)]);
     }
 
     #[test]

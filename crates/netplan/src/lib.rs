@@ -24,9 +24,10 @@ pub mod slot; // which place is free for an engine
 pub mod standing; // which claims stand on this host
 mod step_text; // a step as one plain line
 pub mod transaction; // all steps or none
+pub mod way; // the way of one packet through rules and tables
 
 pub use address_book::{AddressBook, Entry};
-pub use capture::PlanInput;
+pub use capture::{PlanInput, can_be_captured};
 pub use claims::{Offer, claims, claims_of, left_to_host, offers_default, pushed_claims};
 pub use conflict::{Conflict, ConflictKind, Resolution};
 pub use diff::diff;
@@ -39,3 +40,4 @@ pub use scope::Scope;
 pub use slot::{SlotChoice, SlotError};
 pub use standing::{claim_conflicts, effective};
 pub use transaction::{ApplyError, apply};
+pub use way::{Probe, Way};

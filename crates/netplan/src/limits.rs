@@ -11,6 +11,10 @@ pub const MAX_RUNS: usize = 18;
 /// Policy rules that the user's rules become, both families together. The kernel walks them one by one for each lookup.
 pub const MAX_POLICY_RULES: usize = 512;
 
+/// Policy rules that are written down before those that are equal are joined: what lies above is refused without that.
+/// A file of 256 KiB could ask for more than any memory holds.
+pub const MAX_COMBINATIONS: usize = 65_536;
+
 /// Lines for what is left to the host whatever else holds (`bypass`), both families together. The kernel walks them one
 /// by one for each lookup; a tunnel may name 64.
 pub const MAX_BYPASS: usize = 512;

@@ -1,17 +1,18 @@
 //! A host and a queue without a kernel, for tests of this crate and of others: steps change a state in memory, and
-//! [`ModelHost::route`] walks policy rules and tables as Linux does. Not for programs: nothing leaves it.
+//! [`ModelHost::route`] walks policy rules and tables (`way.rs`). Not for programs: nothing leaves it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mrvpn_router::Offload;
 
 use crate::firewall::{Firewall, Setting};
 use crate::host::{Host, HostError, HostFacts, Queue, QueueCapabilities, QueueError, Sessions, Watch};
-use crate::plan::{DeviceSpec, Family, Plan, PlannedAddress, PolicyRule, RouteKind, RouteSpec, RuleAction, Step};
+use crate::plan::{DeviceSpec, Plan, PlannedAddress, PolicyRule, RouteKind, RouteSpec, Step};
 use crate::scope::Scope;
+use crate::way::{Probe, Way, walk};
 
 /// A host in memory.
 #[derive(Clone, Debug, Default)]
@@ -38,23 +39,6 @@ pub struct ModelHost {
     pub fail_after: Option<usize>,
 }
 
-/// What a routing decision looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Source; `None` where the program has not bound and none is chosen yet.
-    pub from: Option<IpAddr>,
-    /// Destination.
-    pub to: IpAddr,
-    /// IP protocol number.
-    pub proto: u8,
-    /// Destination port.
-    pub port: Option<u16>,
-    /// Firewall mark.
-    pub mark: u32,
-    /// Whether this host sends it; else it is forwarded.
-    pub local: bool,
-}
-
 /// Where a packet goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -70,23 +54,11 @@ impl ModelHost {
     /// Where a packet goes, as policy rules and tables say.
     #[must_use]
     pub fn route(&self, probe: &Probe) -> Verdict {
-        let mut from = 0;
-        for rule in &self.rules {
-            if rule.priority < from || !matches(rule, probe) {
-                continue;
-            }
-            match rule.action {
-                RuleAction::Lookup(table) => match self.look_up(table, probe.to) {
-                    Some(RouteKind::Device(name)) => return Verdict::Device(name.clone()),
-                    Some(RouteKind::Unreachable) => return Verdict::Unreachable,
-                    Some(RouteKind::Throw) | None => {}
-                },
-                // Linux passes over a goto whose target is not there.
-                RuleAction::Goto(target) if self.has_rule_at(target, rule.family) => from = target,
-                RuleAction::Goto(_) | RuleAction::Nop => {}
-            }
+        match walk(&self.rules, self.routes.iter(), probe) {
+            Way::Taken(RouteSpec { kind: RouteKind::Device(name), .. }) => Verdict::Device(name.clone()),
+            Way::Taken(_) => Verdict::Unreachable,
+            Way::LetOut(_) | Way::Thrown(_) | Way::Unmatched => Verdict::Clear,
         }
-        Verdict::Clear
     }
 
     /// The device vanishes with its addresses and the routes into it, as when its process is killed.
@@ -112,17 +84,6 @@ impl ModelHost {
         rules.sort();
         let surroundings = self.firewall == plan.firewall && self.settings.iter().eq(plan.settings.iter());
         addresses == planned && self.routes.iter().eq(plan.routes.iter()) && rules == plan.rules && surroundings
-    }
-
-    /// Longest prefix, then lowest metric.
-    fn look_up(&self, table: u32, to: IpAddr) -> Option<&RouteKind> {
-        let fits = self.routes.iter().filter(|route| route.table == table && route.prefix.contains(&to));
-        let best = fits.max_by_key(|route| (route.prefix.prefix_len(), std::cmp::Reverse(route.metric)));
-        best.map(|route| &route.kind)
-    }
-
-    fn has_rule_at(&self, priority: u32, family: Family) -> bool {
-        self.rules.iter().any(|rule| rule.priority == priority && rule.family == family)
     }
 
     fn needs(&self, device: &str) -> Result<(), HostError> {
@@ -252,22 +213,6 @@ impl Host for ModelHost {
         self.log.push(step.clone());
         Ok(())
     }
-}
-
-fn matches(rule: &PolicyRule, probe: &Probe) -> bool {
-    let family = if probe.to.is_ipv4() { Family::V4 } else { Family::V6 };
-    rule.family == family
-        && (!rule.local || probe.local)
-        && rule.from.is_none_or(|net| source(probe).is_some_and(|from| net.contains(&from)))
-        && rule.to.is_none_or(|net| net.contains(&probe.to))
-        && rule.proto.is_none_or(|proto| proto == probe.proto)
-        && rule.port.is_none_or(|range| probe.port.is_some_and(|port| (range.first..=range.last).contains(&port)))
-        && rule.mark.is_none_or(|(mark, mask)| probe.mark & mask == mark)
-}
-
-/// What is compared with `from`: an IPv4 lookup without a source has 0.0.0.0, an IPv6 lookup has none.
-fn source(probe: &Probe) -> Option<IpAddr> {
-    probe.from.or_else(|| probe.to.is_ipv4().then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
 
 /// A watch that a test rings.

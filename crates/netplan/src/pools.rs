@@ -121,6 +121,12 @@ impl Pools {
         self.networks_of(self.slot)
     }
 
+    /// Where this engine's single addresses lie, a network a family: anchor and bind addresses, and its own.
+    #[must_use]
+    pub fn of_single(&self) -> [IpNet; 2] {
+        [IpNet::V4(self.single_v4()), IpNet::V6(self.single_v6())]
+    }
+
     /// The same of another engine that shares the pool.
     #[must_use]
     pub fn networks_of(&self, slot: u8) -> [IpNet; 3] {
@@ -203,6 +209,10 @@ impl Pools {
 
     fn single_v4(&self) -> Ipv4Net {
         Ipv4Net::new_assert(self.at(0), self.part_length())
+    }
+
+    fn single_v6(&self) -> Ipv6Net {
+        Ipv6Net::new_assert(self.network_v6(1), 64)
     }
 
     fn part_v6(&self) -> Ipv6Net {

@@ -8,10 +8,10 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use mrvpn_netplan::model::{Probe, Verdict};
+use mrvpn_netplan::model::Verdict;
 use mrvpn_netplan::plan::Family;
 use mrvpn_netplan::ranges::{ALWAYS_DHCP, ALWAYS_LOCAL, is_private};
-use mrvpn_netplan::{AddressBook, PlanError, limits};
+use mrvpn_netplan::{AddressBook, PlanError, Probe, can_be_captured, limits};
 use mrvpn_router::{
     Attachment, By, ClaimOrigin, DefaultChoice, Defaults, Fallback, FlowTuple, Pick, Policy, PolicyInput, PortRange,
     Rule, Target, TunnelId, Via, pick,
@@ -25,8 +25,9 @@ use support::{
 /// Whether a packet has to be captured. Beside `pick` it knows:
 ///
 /// 1. The engine's own sockets, by their mark: out.
-/// 2. Packets from an address of the interface, and to the engine's own parts of the pool: in, whoever sends them, since
-///    with such a source nothing can go direct; the engine forwards or refuses them.
+/// 2. Packets from an address of the interface, from where such addresses of the pool lie, and to the engine's own parts of
+///    the pool: in, whoever sends them, since with such a source nothing can go direct; the engine forwards or refuses
+///    them.
 /// 3. Packets that this host forwards: out.
 /// 4. What is bypassed: out.
 /// 5. The networks of the host (`of_host`): private ones that it is on or routes, link-local and multicast, what files
@@ -59,16 +60,20 @@ impl<'a> Expected<'a> {
     }
 
     fn captures(&self, probe: &Probe) -> bool {
-        let own = self.book.interface_addresses();
         if probe.mark & MARK.1 == MARK.0 {
             return false;
         }
-        if self.book.pools().contains(probe.to) || probe.from.is_some_and(|from| own.contains(&IpNet::from(from))) {
+        if self.book.pools().contains(probe.to) || probe.from.is_some_and(|from| self.is_ours(from)) {
             return true;
         }
         let bypassed = self.case.bypass.iter().any(|net| net.contains(&probe.to));
         let pick = pick(&self.policy, Attachment::Rules, &flow(probe));
         probe.local && !bypassed && !self.is_dhcp(probe, &pick) && self.is_in(probe, &pick)
+    }
+
+    fn is_ours(&self, source: IpAddr) -> bool {
+        let presented = self.book.interface_addresses().contains(&IpNet::from(source));
+        presented || self.book.pools().of_single().iter().any(|net| net.contains(&source))
     }
 
     fn is_in(&self, probe: &Probe, pick: &Pick) -> bool {
@@ -172,6 +177,15 @@ proptest! {
         let host = host_with(&case.plan().unwrap());
         for probe in probes {
             prop_assert_eq!(captured(&host.route(&probe)), expected.captures(&probe), "{:?}", probe);
+        }
+    }
+
+    #[test]
+    fn a_plan_says_of_each_packet_what_a_host_on_which_it_stands_does(case in case(), probes in vec(probe(), 20)) {
+        let plan = case.plan().unwrap();
+        let host = host_with(&plan);
+        for probe in probes {
+            prop_assert_eq!(plan.way(&probe).is_captured(), host.route(&probe) != Verdict::Clear, "{:?}", probe);
         }
     }
 
@@ -304,6 +318,19 @@ fn a_bypass_goes_past_rules_but_not_with_an_address_of_ours() {
     assert!(captured(&host.route(&bound)));
 }
 
+#[test]
+fn sources_of_the_pool_have_a_line_a_family_and_addresses_of_servers_one_each() {
+    let lines = |assigned: &[&str]| -> Vec<String> {
+        let mut case = three_tunnels();
+        case.assigned = assigned.iter().map(|address| String::from(*address)).collect();
+        let rules = case.plan().unwrap().rules;
+        rules.iter().filter(|rule| rule.priority == 5305).map(|rule| rule.from.unwrap().to_string()).collect()
+    };
+    assert_eq!(lines(&[]), ["198.18.0.0/19", "2001:2:0:1::/64"]);
+    let clash = ["10.100.0.2/16", "10.100.0.2/16", "198.18.1.1/24"];
+    assert_eq!(lines(&clash), ["10.100.0.2/32", "198.18.0.0/19", "2001:2:0:1::/64"]);
+}
+
 // No line that lets out may ask for packets of this host: the reverse path check of a strict host has no sender.
 #[test]
 fn what_is_let_out_is_let_out_whoever_sends_it() {
@@ -348,6 +375,7 @@ fn more_runs_or_policy_rules_than_there_is_room_for_are_refused_with_the_way_out
         let mut case = three_tunnels();
         case.rules =
             (0..count).map(|n| selective(&[80], if n % 2 == 0 { Target::Block } else { Target::Direct })).collect();
+        assert_eq!(can_be_captured(&case.rules).is_ok(), case.plan().is_ok(), "{count} runs");
         case.plan()
     };
     for (count, fine) in [(limits::MAX_RUNS - 1, true), (limits::MAX_RUNS, true), (limits::MAX_RUNS + 1, false)] {
@@ -357,6 +385,7 @@ fn more_runs_or_policy_rules_than_there_is_room_for_are_refused_with_the_way_out
         let mut case = three_tunnels();
         let ports: Vec<u16> = (1..).take(count).collect();
         case.rules = vec![Rule { to: vec!["10.0.0.0/8".parse().unwrap()], ..selective(&ports, Target::Block) }];
+        assert_eq!(can_be_captured(&case.rules).err(), case.plan().err(), "{count} policy rules");
         case.plan()
     };
     let limit = limits::MAX_POLICY_RULES;
@@ -364,6 +393,24 @@ fn more_runs_or_policy_rules_than_there_is_room_for_are_refused_with_the_way_out
         assert_eq!(lines(count).is_ok(), fine, "{count} policy rules");
     }
     assert!(runs(19).unwrap_err().to_string().contains("put rules with `to` alone after"));
+}
+
+#[test]
+fn rules_that_make_more_lines_than_anyone_could_hold_are_refused_at_once() {
+    let nets = |first: u32| (0..5_000).map(move |n| format!("10.{}.{}.{first}/32", n / 256, n % 256).parse().unwrap());
+    let ports = || (1..=5_000).map(|port| PortRange { first: port, last: port });
+    let everything = (0..=255).collect();
+    let rule = Rule {
+        from: nets(1).collect(),
+        to: nets(2).collect(),
+        port: ports().collect(),
+        proto: everything,
+        ..selective(&[], Target::Block)
+    };
+    let rules = vec![rule; 3];
+    assert!(matches!(can_be_captured(&rules), Err(PlanError::TooManyRules { .. })));
+    let again = Rule { port: vec![rules[0].port[0]; 600], proto: vec![TCP; 600], ..selective(&[], Target::Block) };
+    assert_eq!(can_be_captured(&[again]), Ok(()), "the same one counts once");
 }
 
 #[test]

@@ -8,9 +8,9 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use mrvpn_netplan::model::{Probe, Verdict};
+use mrvpn_netplan::model::Verdict;
 use mrvpn_netplan::{
-    AddressBook, HostFacts, PlanInput, Pools, PoolsError, Scope, claim_conflicts, claims, effective, plan,
+    AddressBook, HostFacts, PlanInput, Pools, PoolsError, Probe, Scope, claim_conflicts, claims, effective, plan,
 };
 use mrvpn_profile::{Assignment, PullOptions};
 use mrvpn_router::{

@@ -8,9 +8,9 @@ mod support;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use mrvpn_netplan::model::{ModelHost, Probe, Verdict};
+use mrvpn_netplan::model::{ModelHost, Verdict};
 use mrvpn_netplan::plan::{Family, PlannedAddress, PolicyRule, RouteKind, RouteSpec, RuleAction};
-use mrvpn_netplan::{Host, Plan, Scope, Step, apply, diff};
+use mrvpn_netplan::{Host, Plan, Probe, Scope, Step, apply, diff};
 use mrvpn_router::{Claim, ClaimOrigin, Rule, Target};
 use proptest::collection::vec;
 use proptest::prelude::*;

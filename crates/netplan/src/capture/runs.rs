@@ -1,11 +1,13 @@
 //! The user's rules that the kernel must look at one by one: those up to the last with `from`, `proto` or `port`.
 //! Neighbours with the same answer form a run; a run has one priority, inside which order does not matter.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
-use mrvpn_router::Rule;
+use mrvpn_router::{PortRange, Rule};
 
 use super::{Answer, line};
-use crate::limits::{MAX_POLICY_RULES, MAX_RUNS};
+use crate::limits::{MAX_COMBINATIONS, MAX_POLICY_RULES, MAX_RUNS};
 use crate::plan::{Family, PlanError, PolicyRule, RuleAction};
 
 /// Protocols that have ports: TCP, UDP, DCCP, SCTP (IANA protocol numbers).
@@ -33,25 +35,47 @@ pub(crate) fn split(rules: &[Rule], family: Family) -> Split<'_> {
     Split { selective, by_prefix }
 }
 
-/// The policy rules for `rules`, at priorities from `first`.
+/// Where lines of the user's rules go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    /// The priority of the first run.
+    pub(crate) first: u32,
+    /// Where what is captured is looked up.
+    pub(crate) table: u32,
+    /// Where what is left alone goes on.
+    pub(crate) nop: u32,
+}
+
+/// The policy rules of both families, IPv4 first.
 ///
 /// # Errors
-/// More than [`MAX_RUNS`] runs.
-pub(crate) fn policy_rules(
-    rules: &[&Rule],
-    family: Family,
-    first: u32,
-    table: u32,
-    nop: u32,
-) -> Result<Vec<PolicyRule>, PlanError> {
+/// More than [`MAX_RUNS`] runs in a family, more than [`MAX_POLICY_RULES`] together.
+pub(crate) fn policy_rules(rules: &[Rule], places: Places) -> Result<[Vec<PolicyRule>; 2], PlanError> {
+    let split = [Family::V4, Family::V6].map(|family| (family, split(rules, family).selective));
+    let combinations = |(family, rules): &(Family, Vec<&Rule>)| {
+        let each = rules.iter().map(|rule| Lists::of(rule, *family).combinations());
+        each.fold(0, usize::saturating_add)
+    };
+    let most = split.iter().map(combinations).fold(0, usize::saturating_add);
+    if most > MAX_COMBINATIONS {
+        return Err(PlanError::TooManyRules { rules: most });
+    }
+    let [(_, v4), (_, v6)] = &split;
+    let lines = [of_family(v4, Family::V4, places)?, of_family(v6, Family::V6, places)?];
+    check_number(lines.iter().map(Vec::len).sum())?;
+    Ok(lines)
+}
+
+/// The policy rules for `rules` of one family.
+fn of_family(rules: &[&Rule], family: Family, places: Places) -> Result<Vec<PolicyRule>, PlanError> {
     let runs: Vec<&[&Rule]> = rules.chunk_by(|one, next| Answer::of(one.via) == Answer::of(next.via)).collect();
     if runs.len() > MAX_RUNS {
         return Err(PlanError::TooManyRuns { runs: runs.len() });
     }
     let mut lines = Vec::new();
-    for (priority, run) in (first..).zip(runs) {
-        let mut of_run: Vec<PolicyRule> =
-            run.iter().flat_map(|rule| expand(rule, family, of_answer(rule, priority, family, table, nop))).collect();
+    for (priority, run) in (places.first..).zip(runs) {
+        let expanded = |rule: &&Rule| Lists::of(rule, family).expand(&of_answer(rule, priority, family, places));
+        let mut of_run: Vec<PolicyRule> = run.iter().flat_map(expanded).collect();
         of_run.sort();
         of_run.dedup();
         lines.extend(of_run);
@@ -61,33 +85,56 @@ pub(crate) fn policy_rules(
 
 /// # Errors
 /// More than [`MAX_POLICY_RULES`].
-pub(crate) const fn check_number(rules: usize) -> Result<(), PlanError> {
+const fn check_number(rules: usize) -> Result<(), PlanError> {
     if rules > MAX_POLICY_RULES { Err(PlanError::TooManyRules { rules }) } else { Ok(()) }
 }
 
 /// The line of a rule's answer, still without its match. What is left alone is not asked whether this host sends it: the
 /// answer to a packet that went direct must pass the reverse path check of `rp_filter` 1.
-fn of_answer(rule: &Rule, priority: u32, family: Family, table: u32, nop: u32) -> PolicyRule {
+fn of_answer(rule: &Rule, priority: u32, family: Family, places: Places) -> PolicyRule {
     match Answer::of(rule.via) {
-        Answer::In => PolicyRule { local: true, ..line(priority, family, RuleAction::Lookup(table)) },
-        Answer::Out => line(priority, family, RuleAction::Goto(nop)),
+        Answer::In => PolicyRule { local: true, ..line(priority, family, RuleAction::Lookup(places.table)) },
+        Answer::Out => line(priority, family, RuleAction::Goto(places.nop)),
     }
 }
 
-/// Every combination of a rule's lists: a policy rule has one of each.
-fn expand(rule: &Rule, family: Family, line: PolicyRule) -> Vec<PolicyRule> {
-    let mut lines = Vec::new();
-    let protocols = protocols(rule);
-    for from in of_family(&rule.from, family) {
-        for to in of_family(&rule.to, family) {
-            for proto in any_of(&protocols) {
-                for port in any_of(&rule.port) {
-                    lines.push(PolicyRule { from, to, proto, port, ..line.clone() });
+/// What one rule lists, each once, with `None` for "any": a policy rule has one of each.
+struct Lists {
+    from: Vec<Option<IpNet>>,
+    to: Vec<Option<IpNet>>,
+    proto: Vec<Option<u8>>,
+    port: Vec<Option<PortRange>>,
+}
+
+impl Lists {
+    fn of(rule: &Rule, family: Family) -> Self {
+        Self {
+            from: nets(&rule.from, family),
+            to: nets(&rule.to, family),
+            proto: any_of(&protocols(rule)),
+            port: any_of(&rule.port),
+        }
+    }
+
+    fn combinations(&self) -> usize {
+        let lengths = [self.from.len(), self.to.len(), self.proto.len(), self.port.len()];
+        lengths.into_iter().fold(1, usize::saturating_mul)
+    }
+
+    /// Every combination.
+    fn expand(&self, line: &PolicyRule) -> Vec<PolicyRule> {
+        let mut lines = Vec::with_capacity(self.combinations());
+        for &from in &self.from {
+            for &to in &self.to {
+                for &proto in &self.proto {
+                    for &port in &self.port {
+                        lines.push(PolicyRule { from, to, proto, port, ..line.clone() });
+                    }
                 }
             }
         }
+        lines
     }
-    lines
 }
 
 /// With ports a rule matches only protocols that have them.
@@ -116,14 +163,18 @@ fn matches_everything(rule: &Rule, family: Family) -> bool {
 }
 
 /// `None` alone for an empty list, which matches anything; a prefix of length 0 does too.
-fn of_family(nets: &[IpNet], family: Family) -> Vec<Option<IpNet>> {
+fn nets(nets: &[IpNet], family: Family) -> Vec<Option<IpNet>> {
     if nets.is_empty() {
         return vec![None];
     }
     let own = nets.iter().filter(|net| family.has(net));
-    own.map(|net| (net.prefix_len() > 0).then(|| net.trunc())).collect()
+    each_once(own.map(|net| (net.prefix_len() > 0).then(|| net.trunc())))
 }
 
-fn any_of<T: Copy>(list: &[T]) -> Vec<Option<T>> {
-    if list.is_empty() { vec![None] } else { list.iter().copied().map(Some).collect() }
+fn any_of<T: Copy + Ord>(list: &[T]) -> Vec<Option<T>> {
+    if list.is_empty() { vec![None] } else { each_once(list.iter().copied().map(Some)) }
+}
+
+fn each_once<T: Ord>(list: impl Iterator<Item = T>) -> Vec<T> {
+    list.collect::<BTreeSet<T>>().into_iter().collect()
 }

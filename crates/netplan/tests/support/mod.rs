@@ -6,10 +6,10 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use mrvpn_netplan::model::{ModelHost, Probe};
+use mrvpn_netplan::model::ModelHost;
 use mrvpn_netplan::{
-    AddressBook, DeviceSpec, EngineSeen, Host, HostFacts, OffloadSet, OnLink, Plan, PlanError, PlanInput, Pools, Scope,
-    apply, diff, effective, plan,
+    AddressBook, DeviceSpec, EngineSeen, Host, HostFacts, OffloadSet, OnLink, Plan, PlanError, PlanInput, Pools, Probe,
+    Scope, apply, diff, effective, plan,
 };
 use mrvpn_profile::{Assignment, PullOptions, push};
 use mrvpn_router::{Claim, ClaimOrigin, DefaultChoice, Defaults, PortRange, Rule, Target, TunnelId};
