@@ -15,3 +15,6 @@ pub const MAX_INBOUND: usize = 65_536;
 
 /// UDP services that are named.
 pub const MAX_SERVICES: usize = 1_024;
+
+/// UDP flows of this host that are known as such when the tables are set.
+pub const MAX_ASKED: usize = 16_384;

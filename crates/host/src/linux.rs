@@ -172,8 +172,13 @@ impl LinuxHost {
             self.remove_tables(&from.table)?;
         }
         let Some(to) = to else { return Ok(()) };
+        // Without the list the tables are right for everything that begins from now on.
+        let asked = sessions::asked().unwrap_or_else(|error| {
+            tracing::debug!(%error, "UDP flows from before are not known");
+            Vec::new()
+        });
         let set = self.nft().map_err(NftError::System).and_then(|nft| {
-            nft.set(to)?;
+            nft.set(to, &asked)?;
             Ok(nft.fingerprint(&to.table)?)
         });
         let fingerprint = set.map_err(|error| not_set(&to.table, error))?;

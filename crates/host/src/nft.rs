@@ -4,7 +4,7 @@
 
 use std::io;
 
-use mrvpn_netplan::Firewall;
+use mrvpn_netplan::{Firewall, FourTuple};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use crate::raw::{Attributes, Message, RawNetlink, Refused, attribute};
@@ -53,8 +53,9 @@ impl Nft {
         Ok(Self { socket: RawNetlink::open(NETLINK_NETFILTER)? })
     }
 
-    /// Sets the tables; those of an engine that have the name are replaced at once.
-    pub(crate) fn set(&mut self, firewall: &Firewall) -> Result<(), NftError> {
+    /// Sets the tables; those of an engine that have the name are replaced at once. `asked` are UDP flows that this host
+    /// began.
+    pub(crate) fn set(&mut self, firewall: &Firewall, asked: &[FourTuple]) -> Result<(), NftError> {
         let mut inner = Vec::new();
         for table in both(&firewall.table) {
             match self.owner(table)? {
@@ -63,7 +64,7 @@ impl Nft {
                 None => {}
             }
         }
-        inner.extend(tables::messages(firewall));
+        inner.extend(tables::messages(firewall, asked));
         self.carry_out(inner).map_err(NftError::System)
     }
 

@@ -2,6 +2,8 @@
 //! no `fib`) and socket lists. A message is a kind, flags and a body of attributes; what they mean is their user's. The
 //! routing socket is [`mod@crate::netlink`]'s.
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic))]
+
 use std::io;
 
 use netlink_sys::{Socket, SocketAddr};
@@ -137,7 +139,8 @@ impl RawNetlink {
 
     fn put(&mut self, datagram: &mut Vec<u8>, message: &Message, flags: u16) {
         self.sequence = self.sequence.wrapping_add(1);
-        let length = u32::try_from(HEADER + message.body.len()).expect("messages are cut far below 4 GiB");
+        let length =
+            u32::try_from(HEADER.saturating_add(message.body.len())).expect("messages are cut far below 4 GiB");
         datagram.extend(length.to_ne_bytes());
         datagram.extend(message.kind.to_ne_bytes());
         datagram.extend((REQUEST | message.flags | flags).to_ne_bytes());
@@ -152,9 +155,10 @@ impl RawNetlink {
 fn make_room(socket: &Socket, length: usize) -> io::Result<()> {
     use rustix::net::sockopt::{set_socket_send_buffer_size_force, socket_send_buffer_size};
     let socket = std::os::fd::AsFd::as_fd(socket);
-    if socket_send_buffer_size(socket)? < 2 * length {
+    let needed = length.saturating_mul(2);
+    if socket_send_buffer_size(socket)? < needed {
         // Without CAP_NET_ADMIN it stays as it is, and what is sent is refused for that reason anyway.
-        let _ = set_socket_send_buffer_size_force(socket, 2 * length);
+        let _ = set_socket_send_buffer_size_force(socket, needed);
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use mrvpn_netplan::{FourTuple, Sessions};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
-use crate::limits::{MAX_INBOUND, MAX_SERVICES};
+use crate::limits::{MAX_ASKED, MAX_INBOUND, MAX_SERVICES};
 use crate::raw::{Message, RawNetlink};
 
 /// SOCK_DIAG_BY_FAMILY.
@@ -43,6 +43,19 @@ pub(crate) fn read() -> io::Result<Sessions> {
     connected.retain(|ends| !ends.remote.ip().is_loopback() && came_in(&listeners, ends));
     datagram_services.retain(answers_outside);
     Ok(Sessions { inbound: lowest(connected, MAX_INBOUND), datagram_services: lowest(datagram_services, MAX_SERVICES) })
+}
+
+/// UDP flows that this host began: connected sockets on ports on which no service waits. Programs that ask without
+/// connecting cannot be told from services.
+pub(crate) fn asked() -> io::Result<Vec<FourTuple>> {
+    let mut socket = RawNetlink::open(NETLINK_SOCK_DIAG)?;
+    let (mut waiting, mut connected) = (Vec::new(), Vec::new());
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        waiting.extend(sockets(&mut socket, family, UDP, CLOSED)?.into_iter().map(|ends| ends.local.port()));
+        connected.extend(sockets(&mut socket, family, UDP, ESTABLISHED)?);
+    }
+    connected.retain(|ends| !ends.remote.ip().is_loopback() && !waiting.contains(&ends.local.port()));
+    Ok(lowest(connected, MAX_ASKED))
 }
 
 /// Sorted, each once, at most so many.
@@ -144,7 +157,7 @@ mod tests {
 
     #[test]
     fn no_more_connections_and_services_are_taken_in_than_the_limits_say() {
-        for limit in [MAX_INBOUND, MAX_SERVICES] {
+        for limit in [MAX_INBOUND, MAX_SERVICES, MAX_ASKED] {
             for (there, taken) in [(limit - 1, limit - 1), (limit, limit), (limit + 1, limit)] {
                 assert_eq!(lowest((0..there).rev().collect(), limit), (0..taken).collect::<Vec<_>>());
             }

@@ -138,6 +138,36 @@ fn a_connection_that_went_out_before_is_not_taken_for_one_that_came_in() {
 }
 
 #[test]
+fn a_datagram_flow_that_went_out_before_is_not_taken_for_one_that_came_in_and_a_new_one_that_did_is() {
+    let street = Street::new(0);
+    inside(&street.host, || {
+        let far = SocketAddr::new(FAR[0].parse().unwrap(), 443);
+        let server = within(&street.neighbour, || UdpSocket::bind(far).unwrap());
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        let client = UdpSocket::bind("192.168.7.2:0").unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.connect(far).unwrap();
+        client.send(b"hello").unwrap();
+        let (_, asking) = server.recv_from(&mut [0; 8]).unwrap();
+        let mut host = LinuxHost::new().unwrap();
+        let mut queues = host.open(&device(true)).unwrap();
+        let wanted = wanted_both(&mut host);
+        apply(&mut host, &diff(&none(), &wanted)).unwrap();
+        drain(&mut queues[0]);
+        server.send_to(b"world", asking).unwrap();
+        client.recv(&mut [0; 8]).unwrap();
+        client.send(b"hello").unwrap();
+        assert!(server.recv_from(&mut [0; 8]).is_err() && drain(&mut queues[0]) > 0, "what we say goes to the engine");
+        let service = UdpSocket::bind("192.168.7.2:53").unwrap();
+        service.set_read_timeout(Some(PATIENCE)).unwrap();
+        server.send_to(b"hello", "192.168.7.2:53").unwrap();
+        let (_, from) = service.recv_from(&mut [0; 8]).unwrap();
+        service.send_to(b"world", from).unwrap();
+        server.recv_from(&mut [0; 8]).unwrap();
+    });
+}
+
+#[test]
 fn a_strict_reverse_path_filter_needs_src_valid_mark_for_answers_to_the_engines_own_sockets() {
     let street = Street::new(1);
     inside(&street.host, || {

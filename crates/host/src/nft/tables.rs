@@ -14,6 +14,8 @@
 //!     chain arrivals {
 //!         type filter hook prerouting priority dstnat + 10; policy accept;
 //!         iifname "lo" return
+//!         ip daddr . udp dport . ip saddr . udp sport @asked4 return
+//!         ip6 daddr . udp dport . ip6 saddr . udp sport @asked6 return
 //!         ct direction original fib daddr type local tcp flags syn / syn,ack ct mark set MARKED meta mark set MARKED
 //!         ct direction original fib daddr type local meta l4proto != tcp ct mark set MARKED meta mark set MARKED
 //!         fib daddr type broadcast meta mark set MARKED        # for the reverse path filter alone
@@ -39,8 +41,8 @@
 //! What arrives is judged behind destination NAT: a port that is published for a container is no connection of this host.
 //! A TCP connection has come in if its first packet did: conntrack, which a namespace may have only since these tables are
 //! there, takes the first packet that it sees for the beginning, and that may be the answer to an older question. UDP has
-//! no such first packet: where conntrack is that young and the other side of an old flow speaks first, what this host
-//! answers goes on as it did.
+//! no such first packet; flows that this host is known to have begun are left out.
+//!
 //! How messages get to the kernel is [`super`]'s.
 
 use std::net::{IpAddr, SocketAddr};
@@ -57,8 +59,9 @@ use crate::raw::{Attributes, Message};
 /// Elements of one message: far below the 64 KiB that a list may have.
 const ELEMENTS: usize = 512;
 
-/// IP protocol number of TCP.
+/// IP protocol numbers.
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// Families as `meta nfproto` has them.
 const IPV4: u8 = 2;
 const IPV6: u8 = 10;
@@ -90,17 +93,19 @@ struct Hook {
     kind: &'static str,
 }
 
-/// The messages that make both tables, in order.
-pub(crate) fn messages(firewall: &Firewall) -> Vec<Message> {
+/// The messages that make both tables, in order. `asked` are UDP flows that this host began.
+pub(crate) fn messages(firewall: &Firewall, asked: &[FourTuple]) -> Vec<Message> {
     let mut tables = Builder { table: Table { family: INET, name: &firewall.table }, messages: Vec::new(), sets: 0 };
     tables.table();
     for of_v6 in [false, true] {
         let family = if of_v6 { "6" } else { "4" };
         let ours = firewall.addresses.iter().filter(|address| address.is_ipv6() == of_v6).map(octets).collect();
         tables.set(&format!("ours{family}"), &[if of_v6 { ADDRESS6 } else { ADDRESS4 }], ours);
-        let inbound = firewall.inbound.iter().filter(|tuple| tuple.local.is_ipv6() == of_v6).filter_map(key).collect();
         let address = if of_v6 { ADDRESS6 } else { ADDRESS4 };
-        tables.set(&format!("inbound{family}"), &[address, SERVICE, address, SERVICE], inbound);
+        for (name, tuples) in [("inbound", firewall.inbound.as_slice()), ("asked", asked)] {
+            let keys = tuples.iter().filter(|tuple| tuple.local.is_ipv6() == of_v6).filter_map(key).collect();
+            tables.set(&format!("{name}{family}"), &[address, SERVICE, address, SERVICE], keys);
+        }
     }
     prerouting(&mut tables, firewall);
     arrivals(&mut tables, firewall);
@@ -119,7 +124,7 @@ fn prerouting(tables: &mut Builder<'_>, firewall: &Firewall) {
         tables.rule("prerouting", &rule);
     }
     for (family, set, parts) in [(IPV4, "inbound4", BACK4), (IPV6, "inbound6", BACK6)] {
-        let mut stood = of_set(family, set, &parts);
+        let mut stood = of_set(family, TCP, set, &parts);
         stood.extend(mark_packet(firewall.mark));
         stood.push(leave_chain());
         tables.rule("prerouting", &stood);
@@ -133,6 +138,11 @@ fn prerouting(tables: &mut Builder<'_>, firewall: &Firewall) {
 fn arrivals(tables: &mut Builder<'_>, firewall: &Firewall) {
     tables.chain("arrivals", &ARRIVALS);
     leave_inside(tables, "arrivals", firewall);
+    for (family, set, parts) in [(IPV4, "asked4", BACK4), (IPV6, "asked6", BACK6)] {
+        let mut asked = of_set(family, UDP, set, &parts);
+        asked.push(leave_chain());
+        tables.rule("arrivals", &asked);
+    }
     let to = |kind: u32| [load_address_type(Side::Destination), equals(&kind.to_ne_bytes())];
     let begins =
         vec![load_meta(Meta::Protocol), equals(&[TCP]), load_part(FLAGS), masked_byte(SYN | ACK), equals(&[SYN])];
@@ -158,7 +168,7 @@ fn output(tables: &mut Builder<'_>, firewall: &Firewall) {
     own.push(leave_chain());
     tables.rule("output", &own);
     for (family, set, parts) in [(IPV4, "inbound4", TUPLE4), (IPV6, "inbound6", TUPLE6)] {
-        let mut stood = of_set(family, set, &parts);
+        let mut stood = of_set(family, TCP, set, &parts);
         stood.extend(mark_packet(firewall.mark));
         tables.rule("output", &stood);
     }
@@ -190,9 +200,9 @@ fn leave_inside(tables: &mut Builder<'_>, chain: &str, firewall: &Firewall) {
     }
 }
 
-/// TCP of a family with ends that are in a set.
-fn of_set(family: u8, set: &str, ends: &[Part]) -> Vec<Attributes> {
-    let mut rule = vec![load_meta(Meta::Family), equals(&[family]), load_meta(Meta::Protocol), equals(&[TCP])];
+/// A protocol over a family with ends that are in a set. Ports are at the same place in TCP and UDP.
+fn of_set(family: u8, protocol: u8, set: &str, ends: &[Part]) -> Vec<Attributes> {
+    let mut rule = vec![load_meta(Meta::Family), equals(&[family]), load_meta(Meta::Protocol), equals(&[protocol])];
     rule.extend(load_parts(ends));
     rule.push(is_in_set(set));
     rule
