@@ -290,8 +290,9 @@ impl World {
 #[track_caller]
 fn own(netns: &Netns, addresses: &[&str]) {
     for address in addresses {
-        let length = if address.contains(':') { 128 } else { 32 };
-        netns.ip(&format!("addr add {address}/{length} dev lo"));
+        // Without looking for a duplicate first: until that is done nothing can be bound to the address.
+        let how = if address.contains(':') { "/128 dev lo nodad" } else { "/32 dev lo" };
+        netns.ip(&format!("addr add {address}{how}"));
     }
 }
 
