@@ -4,6 +4,7 @@
 //! table inet mrvpn_NAME {
 //!     chain prerouting {
 //!         type filter hook prerouting priority mangle; policy accept;
+//!         iifname "mrvpn0" fib daddr type != local drop        # for an address that has just left: never forwarded
 //!         iifname "lo" return                                  # and the devices of engines
 //!         ip daddr @ours4 fib saddr type != local drop         # who asks for our addresses from outside
 //!         ip6 daddr @ours6 fib saddr type != local drop
@@ -117,6 +118,9 @@ pub(crate) fn messages(firewall: &Firewall, asked: &[FourTuple]) -> Vec<Message>
 
 fn prerouting(tables: &mut Builder<'_>, firewall: &Firewall) {
     tables.chain("prerouting", &PREROUTING);
+    let mut past_this_host = vec![load_meta(Meta::InputName), equals(&device_name(&firewall.device))];
+    past_this_host.extend([load_address_type(Side::Destination), differs(&LOCAL.to_ne_bytes()), drop_packet()]);
+    tables.rule("prerouting", &past_this_host);
     leave_inside(tables, "prerouting", firewall);
     for (family, set, part) in [(IPV4, "ours4", DESTINATION4), (IPV6, "ours6", DESTINATION6)] {
         let mut rule = vec![load_meta(Meta::Family), equals(&[family]), load_part(part), is_in_set(set)];
