@@ -23,7 +23,7 @@ pub struct FlowQuery {
 pub struct Explained {
     /// What was asked.
     pub flow: FlowShown,
-    /// Name of a tunnel, `direct` or `block`; `None`: nothing claims it, it is left to the host.
+    /// Name of a tunnel, `direct` or `block`; `None`: it is left to the host, or the default tunnel is not known yet.
     pub via: Option<String>,
     /// What decided.
     pub by: Because,
@@ -31,6 +31,8 @@ pub struct Explained {
     pub state: String,
     /// The source of its packets.
     pub source: Option<SourceShown>,
+    /// Why it is refused, where no rule says `block`: a sentence.
+    pub refused: Option<String>,
     /// Why nowhere else.
     pub not: Vec<NotShown>,
     /// Flows to this destination that are there now, with the tunnel that each has.

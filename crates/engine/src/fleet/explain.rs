@@ -1,15 +1,17 @@
-//! Why a flow goes where it goes, in words (`explain`): the router says what decides and what does not, here it gets names,
-//! sentences and the state of the tunnel. Nothing is decided here.
+//! Why a flow goes where it goes, in words (`explain`): the plan says whether the engine gets it, the router what decides
+//! then and what does not; here it gets names, sentences and the state of the tunnel. Nothing is decided here.
+
+mod fate; // what becomes of it
+mod left; // why the host keeps it
 
 use std::net::IpAddr;
 
 use mrvpn_clock::Moment;
-use mrvpn_router::{
-    Attachment, By, Field, FlowTuple, LiveFlow, Pick, Policy, Rejected, TunnelState, Via, WhyNot, source_sent,
-};
+use mrvpn_router::{Attachment, By, Field, FlowTuple, LiveFlow, Pick, Policy, Rejected, Via, WhyNot, source_sent};
 
 use super::Fleet;
 use crate::explained::{Because, Explained, FlowQuery, FlowShown, LiveShown, NotShown, SourceShown};
+use fate::Fate;
 
 impl Fleet {
     /// Where a flow would go now and why; `live` are the flows to the same destination that there are.
@@ -19,14 +21,24 @@ impl Fleet {
         let flow = tuple(policy, query);
         let explanation = mrvpn_router::explain(policy, Attachment::Rules, &flow);
         let pick = explanation.pick;
-        Explained {
+        let explained = Explained {
             flow: FlowShown { proto: protocol_name(query.proto), to: query.to, port: query.port, from: query.from },
             via: self.via(pick.via),
             by: self.because(pick.by),
-            state: state(policy, &pick, &flow, now).to_owned(),
-            source: self.source(&pick, query, &flow),
+            state: Fate::Up.name().to_owned(),
+            source: None,
+            refused: None,
             not: explanation.not.iter().map(|rejected| self.not(rejected)).collect(),
             live: live.iter().filter(|flow| flow.lease_alive).map(|flow| self.live(flow)).collect(),
+        };
+        match self.left(query) {
+            None => {
+                let fate = self.fate(&pick, &flow, now);
+                let source = self.source(&pick, query, &flow);
+                Explained { state: fate.name().to_owned(), source, refused: fate.why(), ..explained }
+            }
+            Some(_) if pick.via == Via::Direct => explained,
+            Some(why) => left_to_host(explained, &why),
         }
     }
 
@@ -46,7 +58,7 @@ impl Fleet {
             By::Source => ("source", None, "the address that the program bound to".to_owned()),
             By::Claim(prefix) => ("claim", None, prefix.to_string()),
             By::Default => ("default", None, self.default_words()),
-            By::Fallback => ("fallback", None, "nothing claims it: it is left to this host".to_owned()),
+            By::Fallback => ("fallback", None, "nothing claims it".to_owned()),
             By::Attachment => ("source", None, "the device that it came from".to_owned()),
         };
         Because { kind: kind.to_owned(), name, what }
@@ -115,21 +127,13 @@ fn tuple(policy: &Policy, query: &FlowQuery) -> FlowTuple {
     }
 }
 
-/// What would become of its first packet now.
-fn state(policy: &Policy, pick: &Pick, flow: &FlowTuple, now: Moment) -> &'static str {
-    let held_until = |until: Moment| if until > now { "held" } else { "refused" };
-    match pick.via {
-        Via::Tunnel(id) => match policy.tunnel(id).map(|view| view.state) {
-            Some(TunnelState::Up) if source_sent(policy, pick, flow).is_some() => "up",
-            Some(TunnelState::Hold(until)) => held_until(until),
-            Some(TunnelState::Up | TunnelState::Down) | None => "refused",
-        },
-        Via::Undecided => policy.undecided_until().map_or("refused", held_until),
-        Via::Block => "refused",
-        // A flow that is bound to a tunnel's address cannot leave with that source in clear.
-        Via::Direct if policy.tunnel_of_source(flow.source).is_some() => "refused",
-        Via::Direct | Via::Nobody => "up",
-    }
+/// What the engine would do with it becomes one of the ways that it does not take.
+fn left_to_host(explained: Explained, why: &str) -> Explained {
+    let by = Because { kind: "fallback".to_owned(), name: None, what: format!("left to this host: {why}") };
+    let why = "this host keeps it".to_owned();
+    let engine = explained.via.map(|via| NotShown { via: Some(via), by: explained.by, why });
+    let others = explained.not.into_iter().filter(|not| not.via.is_some());
+    Explained { via: None, by, not: engine.into_iter().chain(others).collect(), ..explained }
 }
 
 const fn field_name(field: Field) -> &'static str {

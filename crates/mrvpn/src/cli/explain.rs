@@ -2,7 +2,7 @@
 //! own resolver, and each address is explained. What an answer looks like for people is `explain/text.rs`.
 
 mod destination; // what was typed
-mod kernel; // whether the kernel hands it to the engine
+mod kernel; // what other programs take away before
 mod text; // the answer for people
 
 use std::net::{IpAddr, ToSocketAddrs};

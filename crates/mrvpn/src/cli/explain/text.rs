@@ -28,18 +28,16 @@ fn flow(explained: &Explained) -> String {
 
 fn fate(explained: &Explained) -> String {
     let held = "is held for a moment, and refused";
+    let why = explained.refused.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     match (explained.via.as_deref(), explained.state.as_str()) {
-        (Some("direct"), "refused") => String::from("is refused: with an address of a tunnel it cannot go direct"),
+        (Some("direct") | None, "refused") => format!("is refused{why}"),
         (Some("direct"), _) => String::from("goes direct, outside of all tunnels"),
         (Some("block"), _) => String::from("is blocked: programs are refused at once"),
         (Some(tunnel), "up") => format!("goes through {tunnel}, which is up"),
         (Some(tunnel), "held") => format!("belongs to {tunnel}, which is not up: it {held} if that lasts"),
-        (Some(tunnel), _) => {
-            format!("belongs to {tunnel}, which cannot carry it now: it is refused, and goes no other way")
-        }
-        (None, "up") => String::from("is left to this machine, as if mrvpn did not run"),
+        (Some(tunnel), _) => format!("belongs to {tunnel} and is refused{why}; it goes no other way"),
         (None, "held") => format!("belongs to a default tunnel that is not known yet: it {held} if that lasts"),
-        (None, _) => String::from("belongs to a default tunnel that is not known yet: it is refused"),
+        (None, _) => String::from("is left to this machine, as if mrvpn did not run"),
     }
 }
 
@@ -52,7 +50,7 @@ fn because(explained: &Explained) -> String {
         ("source", _) => format!("{what} is of {tunnel}"),
         ("claim", _) => format!("it is in {what}, which is claimed for {tunnel}"),
         ("default", _) if explained.via.is_some() => format!("{tunnel} is the default tunnel, {what}"),
-        _ => what.clone(),
+        _ => String::from(what.strip_prefix("left to this host: ").unwrap_or(what)),
     }
 }
 
@@ -77,6 +75,7 @@ fn not(not: &NotShown) -> String {
         Some("direct") => format!("Not direct ({by}): {}.", not.why),
         Some("block") => format!("Not blocked ({by}): {}.", not.why),
         Some(tunnel) => format!("Not {tunnel} ({by}): {}.", not.why),
+        None if not.by.kind == "default" => format!("Not the default tunnel: {}.", not.why),
         None => format!("Not left to this machine: {}.", not.why),
     }
 }

@@ -5,14 +5,12 @@ use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_core::{DefaultNla, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::net::{AddressFamily as Family, SocketType};
-
-use super::Way;
 
 /// Attributes that the packet library does not name (linux/rtnetlink.h).
 const RTA_IP_PROTO: u16 = 27;
@@ -27,12 +25,13 @@ pub(super) struct Packet {
     pub(super) port: Option<u16>,
 }
 
-/// Where the packet goes; `device` is the engine's.
-pub(super) fn way(packet: Packet, device: &str) -> Way {
-    looked_up(packet, device).unwrap_or(Way::Unknown)
+/// The device by which the packet leaves, where that is another than `device`, the engine's; `None` too where the kernel
+/// has no answer, or is not the engine's.
+pub(super) fn other_way(packet: Packet, device: &str) -> Option<String> {
+    looked_up(packet, device).ok().flatten()
 }
 
-fn looked_up(packet: Packet, device: &str) -> io::Result<Way> {
+fn looked_up(packet: Packet, device: &str) -> io::Result<Option<String>> {
     let any = rustix::net::socket(Family::UNIX, SocketType::DGRAM, None)?;
     // Without the device this is not the engine's network namespace, and the kernel's word says nothing.
     let ours = name_to_index(&any, device)?;
@@ -41,12 +40,7 @@ fn looked_up(packet: Packet, device: &str) -> io::Result<Way> {
         let RouteAttribute::Oif(index) = attribute else { return None };
         Some(*index)
     });
-    Ok(match out {
-        _ if route.header.kind == RouteType::Local => Way::Here,
-        Some(index) if index == ours => Way::Engine,
-        Some(index) => Way::Device(index_to_name(&any, index)?),
-        None => Way::Unknown,
-    })
+    out.filter(|index| *index != ours).map(|index| Ok(index_to_name(&any, index)?)).transpose()
 }
 
 fn ask(packet: Packet) -> io::Result<RouteMessage> {
@@ -109,8 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_known_to_itself() {
-        assert_eq!(way(to("127.0.0.1"), "lo"), Way::Here);
-        assert_eq!(way(to("127.0.0.1"), "no-such-device"), Way::Unknown);
+    fn the_engine_s_own_device_and_one_that_is_not_there_are_no_other_way() {
+        assert_eq!(other_way(to("127.0.0.1"), "lo"), None);
+        assert_eq!(other_way(to("127.0.0.1"), "no-such-device"), None);
     }
 }

@@ -12,6 +12,7 @@ fn explained(via: Option<&str>, by: Because, state: &str) -> Explained {
         by,
         state: state.to_owned(),
         source: None,
+        refused: (state == "refused").then(|| String::from("uk is not up")),
         not: Vec::new(),
         live: Vec::new(),
     }
@@ -52,7 +53,7 @@ There now: tcp 198.18.0.1:40000 to 203.0.113.10:443 through fr, as 10.101.0.2:40
 fn each_reason_and_each_state_has_its_sentence() {
     let default = by("default", None, "first in the file whose server offers it");
     let unknown = by("default", None, "the default tunnel is not known yet");
-    let fallback = by("fallback", None, "nothing claims it: it is left to this host");
+    let fallback = by("fallback", None, "left to this host: nothing claims it");
     let cases = [
         (
             explained(Some("uk"), default, "held"),
@@ -61,7 +62,7 @@ fn each_reason_and_each_state_has_its_sentence() {
         ),
         (
             explained(Some("uk"), by("claim", None, "203.0.113.0/24"), "refused"),
-            "belongs to uk, which cannot carry it now: it is refused, and goes no other way.",
+            "belongs to uk and is refused: uk is not up; it goes no other way.",
             "Why: it is in 203.0.113.0/24, which is claimed for uk.",
         ),
         (
@@ -82,13 +83,9 @@ fn each_reason_and_each_state_has_its_sentence() {
         (
             explained(None, fallback, "up"),
             "is left to this machine, as if mrvpn did not run.",
-            "Why: nothing claims it: it is left to this host.",
+            "Why: nothing claims it.",
         ),
-        (
-            explained(None, unknown, "refused"),
-            "belongs to a default tunnel that is not known yet: it is refused.",
-            "Why: the default tunnel is not known yet.",
-        ),
+        (explained(None, unknown, "refused"), "is refused: uk is not up.", "Why: the default tunnel is not known yet."),
     ];
     for (explained, fate, why) in cases {
         assert_eq!(text(&explained), format!("tcp to 203.0.113.10 port 443 {fate}\n{why}"));
