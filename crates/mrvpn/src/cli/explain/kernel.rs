@@ -25,9 +25,9 @@ fn is_captured(explained: &Explained) -> bool {
 
 /// What the engine said becomes one of the ways that it does not take.
 fn taken_away(explained: Explained, device: &str) -> Explained {
-    let why = format!("left to this host: a policy rule of another program comes first and sends it by {device}");
-    let not =
-        NotShown { via: explained.via, by: explained.by, why: String::from("another program's rule comes first") };
+    let what = format!("left to this host: a policy rule of another program comes first and sends it by {device}");
+    let why = String::from("another program's rule comes first");
+    let engine = explained.via.map(|via| NotShown { via: Some(via), by: explained.by, why });
     let others = explained.not.into_iter().filter(|not| not.via.is_some());
     Explained {
         via: None,
