@@ -34,8 +34,8 @@ where
         self.failed.is_some() || closed()
     }
 
-    /// Takes down what was made: routes and rules first, then the device with its lane. A start that failed leaves alone
-    /// what an engine before it has left: what that one held stays refused.
+    /// Takes down what was made: the lane once everyone is told, routes and rules, then the device. A start that failed
+    /// leaves alone what an engine before it has left: what that one held stays refused.
     pub(super) async fn tear_down(&mut self) -> Result<(), EngineError> {
         if self.failed.is_some() && !self.planned && (self.found || !self.made) {
             self.stop_lane();
@@ -51,7 +51,7 @@ where
     }
 
     async fn take_away(&mut self) -> Result<(), EngineError> {
-        let told = self.lane.as_ref().map(|lane| lane.handle.told());
+        let told = self.lane.as_ref().map(|lane| lane.handle.told_and_ended());
         let wanted = Box::new(Plan::empty(&self.scope));
         // What is under way comes first; its answer is the first of two.
         let mut before = self.upkeep.is_changing();

@@ -84,6 +84,8 @@ enum Message<Q> {
     Queue(Box<Q>),
     /// To be answered when all that was said before has been obeyed and felt.
     Told(SyncSender<()>),
+    /// As [`Message::Told`], and the lane ends with it: the answer is that the queue is closed.
+    Last(SyncSender<()>),
     Stop,
 }
 
@@ -94,6 +96,8 @@ pub(super) struct LaneThread<Q> {
     messages: Receiver<Message<Q>>,
     reports: mpsc::Sender<LaneReport>,
     told: Vec<SyncSender<()>>,
+    /// It ends as soon as everyone is told. Behind the queue: whoever waits for this end of the channel waits for that.
+    last: Option<SyncSender<()>>,
     fruitless: u32,
 }
 
@@ -129,7 +133,7 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
         let refused = Arc::clone(&trains_refused);
         let io = SystemIo::new(queue, poller, wanted, refused);
         let (sender, messages) = sync_channel(MESSAGES);
-        let mut this = Self { lane, io, messages, reports, told: Vec::new(), fruitless: 0 };
+        let mut this = Self { lane, io, messages, reports, told: Vec::new(), last: None, fruitless: 0 };
         let thread = thread::Builder::new().name("lane".to_owned()).spawn(move || this.run())?;
         Ok(LaneHandle { messages: sender, wake, granted, trains_refused, thread: Some(thread) })
     }
@@ -148,6 +152,9 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
                     // Whoever asked may be gone.
                     let _ = answer.try_send(());
                 }
+                if self.last.is_some() {
+                    return;
+                }
             }
             let waiting = self.hand_out_reports();
             self.rest(expected, &turn);
@@ -164,6 +171,7 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
                 Ok(Message::Lane(message)) => self.obey(*message),
                 Ok(Message::Queue(queue)) => self.take_up(*queue),
                 Ok(Message::Told(answer)) => self.told.push(answer),
+                Ok(Message::Last(answer)) => self.last = Some(answer),
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
@@ -267,8 +275,18 @@ impl<Q: Queue> LaneHandle<Q> {
 
     /// Gives word when the lane has obeyed all that was sent before, and programs whose connections ended by it know.
     pub(super) fn told(&self) -> Receiver<()> {
+        self.ask(Message::Told)
+    }
+
+    /// The same, and then the lane ends: when the other end of the channel is gone, its queue is closed. From then on
+    /// nothing comes out of the interface, such as a refusal for an address that is being taken away.
+    pub(super) fn told_and_ended(&self) -> Receiver<()> {
+        self.ask(Message::Last)
+    }
+
+    fn ask(&self, question: impl FnOnce(SyncSender<()>) -> Message<Q>) -> Receiver<()> {
         let (answer, told) = sync_channel(1);
-        if self.messages.send(Message::Told(answer)).is_ok() {
+        if self.messages.send(question(answer)).is_ok() {
             self.wake();
         }
         told
