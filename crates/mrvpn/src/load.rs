@@ -7,7 +7,7 @@ mod credentials; // user and password from files
 pub(crate) mod files; // what a profile names
 pub(crate) mod prompt; // user and password from the terminal
 pub(crate) mod reader; // from the disk, or out of a bundle
-mod rules; // rules as written into rules as decided
+pub(crate) mod rules; // rules as written into rules as decided
 #[cfg(test)]
 pub(crate) mod scratch; // directories for tests
 
@@ -154,7 +154,7 @@ fn from_file(path: &Path, reader: &mut impl Reader) -> Result<(EngineConfig, Vec
     let wanted: Vec<Wanted> = wanted.collect();
     let account = config.engine.credentials.as_ref().map(|file| beside.join(&file.value));
     let mut engine = engine_settings(&config);
-    engine.rules = rules::decide(&config);
+    engine.rules = rules::decide(&config).map_err(|many| Failure::usage(many.why).at(&shown, None).hint(many.hint))?;
     engine.config_path = Some(path.display().to_string());
     Ok((engine, wanted, account))
 }

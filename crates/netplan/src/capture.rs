@@ -125,10 +125,7 @@ impl PlanInput<'_> {
 /// # Errors
 /// The rules need more runs or policy rules than there is room for, or too much is bypassed.
 pub(crate) fn compile(input: &PlanInput<'_>) -> Result<Capture, PlanError> {
-    let bypass = input.bypass.iter().map(IpNet::trunc).collect::<BTreeSet<_>>().len();
-    if bypass > MAX_BYPASS {
-        return Err(PlanError::TooManyBypasses { bypass });
-    }
+    check_bypass(input.bypass)?;
     let scope = input.scope;
     let places = runs::Places { first: input.at(10), table: scope.table_all(), nop: scope.nop() };
     let mut capture = Capture { rules: runs::policy_rules(input.rules, places)?.concat(), routes: Vec::new() };
@@ -140,12 +137,19 @@ pub(crate) fn compile(input: &PlanInput<'_>) -> Result<Capture, PlanError> {
     Ok(capture)
 }
 
-/// Whether the user's rules can be captured, whatever else is: for who judges a file without a host.
+/// Whether the user's rules can be captured beside what is bypassed, whatever else is: for who judges a file without a
+/// host.
 ///
 /// # Errors
 /// They need more runs or policy rules than there is room for.
-pub fn can_be_captured(rules: &[Rule]) -> Result<(), PlanError> {
+pub fn can_be_captured(rules: &[Rule], bypass: &[IpNet]) -> Result<(), PlanError> {
+    check_bypass(bypass)?;
     runs::policy_rules(rules, runs::Places { first: 0, table: 0, nop: 0 }).map(|_| ())
+}
+
+fn check_bypass(bypass: &[IpNet]) -> Result<(), PlanError> {
+    let bypass = bypass.iter().map(IpNet::trunc).collect::<BTreeSet<_>>().len();
+    if bypass > MAX_BYPASS { Err(PlanError::TooManyBypasses { bypass }) } else { Ok(()) }
 }
 
 /// The lines that are there whatever the user's rules are.

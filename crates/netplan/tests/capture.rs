@@ -375,7 +375,7 @@ fn more_runs_or_policy_rules_than_there_is_room_for_are_refused_with_the_way_out
         let mut case = three_tunnels();
         case.rules =
             (0..count).map(|n| selective(&[80], if n % 2 == 0 { Target::Block } else { Target::Direct })).collect();
-        assert_eq!(can_be_captured(&case.rules).is_ok(), case.plan().is_ok(), "{count} runs");
+        assert_eq!(can_be_captured(&case.rules, &[]).is_ok(), case.plan().is_ok(), "{count} runs");
         case.plan()
     };
     for (count, fine) in [(limits::MAX_RUNS - 1, true), (limits::MAX_RUNS, true), (limits::MAX_RUNS + 1, false)] {
@@ -385,7 +385,7 @@ fn more_runs_or_policy_rules_than_there_is_room_for_are_refused_with_the_way_out
         let mut case = three_tunnels();
         let ports: Vec<u16> = (1..).take(count).collect();
         case.rules = vec![Rule { to: vec!["10.0.0.0/8".parse().unwrap()], ..selective(&ports, Target::Block) }];
-        assert_eq!(can_be_captured(&case.rules).err(), case.plan().err(), "{count} policy rules");
+        assert_eq!(can_be_captured(&case.rules, &[]).err(), case.plan().err(), "{count} policy rules");
         case.plan()
     };
     let limit = limits::MAX_POLICY_RULES;
@@ -408,9 +408,9 @@ fn rules_that_make_more_lines_than_anyone_could_hold_are_refused_at_once() {
         ..selective(&[], Target::Block)
     };
     let rules = vec![rule; 3];
-    assert!(matches!(can_be_captured(&rules), Err(PlanError::TooManyRules { .. })));
+    assert!(matches!(can_be_captured(&rules, &[]), Err(PlanError::TooManyRules { .. })));
     let again = Rule { port: vec![rules[0].port[0]; 600], proto: vec![TCP; 600], ..selective(&[], Target::Block) };
-    assert_eq!(can_be_captured(&[again]), Ok(()), "the same one counts once");
+    assert_eq!(can_be_captured(&[again], &[]), Ok(()), "the same one counts once");
 }
 
 #[test]
@@ -419,6 +419,7 @@ fn more_bypasses_than_there_is_room_for_are_refused_and_the_same_one_counts_once
         let mut case = three_tunnels();
         case.bypass = (0..count).map(|n| format!("203.0.{}.{}/32", n / 256, n % 256).parse().unwrap()).collect();
         case.bypass.push(case.bypass[0]);
+        assert_eq!(can_be_captured(&[], &case.bypass).err(), case.plan().err(), "{count} bypasses");
         case.plan()
     };
     let limit = limits::MAX_BYPASS;

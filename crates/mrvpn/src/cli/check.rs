@@ -14,6 +14,7 @@ use super::answer;
 use crate::failure::{FAILED, Failure};
 use crate::load::files::{ProfileFiles, holds_a_secret};
 use crate::load::reader::{Contents, Disk, Reader};
+use crate::load::rules;
 use verdict::{Remark, Verdict, summary};
 
 pub(super) fn run(json: bool, files: &[PathBuf]) -> Result<u8, Failure> {
@@ -45,6 +46,7 @@ fn judge_config(file: &Path) -> Vec<Verdict> {
     let beside = file.parent().unwrap_or_else(|| Path::new("."));
     verdict.describe(&config);
     verdict.warnings.extend(unreachable_rules(&config.rules));
+    verdict.refused.extend(rules::decide(&config).err().map(|many| Remark::file(&many.why, &many.hint)));
     let tunnels = config.tunnels.iter();
     let files = tunnels.clone().filter_map(|tunnel| tunnel.credentials.as_ref()).chain(&config.engine.credentials);
     verdict.refused.extend(files.filter_map(|file| judge_credentials(beside, file)));
@@ -257,6 +259,23 @@ mod tests {
         let without = scratch.file("a.toml", CONFIG, 0o600);
         let with = scratch.file("b.toml", &format!("{CONFIG}bypass = \"203.0.113.9\"\n"), 0o600);
         assert_eq!((warned(&judge(&without)[1]), warned(&judge(&with)[1])), (true, false));
+    }
+
+    #[test]
+    fn rules_that_cannot_be_captured_are_refused_with_the_way_out() {
+        let scratch = Scratch::new("check-runs");
+        scratch.file("uk.ovpn", PROFILE, 0o600);
+        let rules = |count: usize| -> String {
+            let via = |n: usize| if n.is_multiple_of(2) { "uk" } else { "direct" };
+            let rule = |n: usize| format!("[[rule]]\nport = {}\nvia = \"{}\"\n", n + 1, via(n));
+            format!("{CONFIG}{}", (0..count).map(rule).collect::<String>())
+        };
+        for (count, accepted) in [(17, true), (18, true), (19, false)] {
+            let verdict = judge(&scratch.file("mrvpn.toml", &rules(count), 0o600)).remove(0);
+            assert_eq!(verdict.accepted, accepted, "{verdict:?}");
+            let said = verdict.text();
+            assert_eq!(said.contains("hint: put rules with `to` alone after it"), !accepted, "{said}");
+        }
     }
 
     #[test]
