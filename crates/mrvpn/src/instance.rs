@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mrvpn_host::Places;
 use rustix::fs::{FlockOperation, flock};
@@ -13,6 +14,9 @@ use crate::failure::Failure;
 
 /// Where instances of root have their directories.
 const OF_ROOT: &str = "/run/mrvpn";
+/// 200 times 5 ms, so one second: how long those who only look at a lock are waited for.
+const LOOKS: u32 = 200;
+const LOOK: Duration = Duration::from_millis(5);
 /// The name of an instance that nobody named.
 const DEFAULT_NAME: &str = "default";
 
@@ -110,7 +114,7 @@ impl Instance {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(0o644);
             let file = options.open(&path).map_err(|error| cannot("open", &path, &error))?;
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if !hold(&file) {
                 return Err(self.taken());
             }
             // Whoever held the lock before may have removed the file between our opening and locking it.
@@ -174,6 +178,22 @@ impl Drop for Lock {
     }
 }
 
+/// Takes a lock unless someone has it. A command that only looks whether an engine runs, such as `status`, has it too, for
+/// less than a moment: it is waited for.
+fn hold(file: &File) -> bool {
+    for _ in 0..LOOKS {
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+        if flock(file, FlockOperation::NonBlockingLockShared).is_err() {
+            return false;
+        }
+        let _ = flock(file, FlockOperation::Unlock);
+        std::thread::sleep(LOOK);
+    }
+    false
+}
+
 fn same_file(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(held), Ok(there)) => held.ino() == there.ino() && held.dev() == there.dev(),
@@ -232,6 +252,23 @@ mod tests {
         assert!(instance.must_be_free().is_err());
         drop(lock);
         assert!(instance.must_be_free().is_ok());
+    }
+
+    #[test]
+    fn an_engine_starts_while_others_look_whether_one_runs() {
+        let scratch = Scratch::new("instance-looked-at");
+        let instance = of(scratch.path(), "work");
+        drop(instance.lock().unwrap());
+        fs::create_dir_all(instance.directory()).unwrap();
+        fs::write(instance.directory().join("lock"), "").unwrap();
+        let looks = File::open(instance.directory().join("lock")).unwrap();
+        flock(&looks, FlockOperation::NonBlockingLockShared).unwrap();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(LOOK * 4);
+            drop(looks);
+        });
+        assert!(instance.lock().is_ok(), "who looks is no engine");
+        ends.join().unwrap();
     }
 
     #[test]
