@@ -3,41 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what fails there fails the test")]
 
+#[path = "../src/load/scratch.rs"]
+mod scratch; // directories
+
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// A directory of its own for one test, gone at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("mrvpn-engine-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, text: &str, mode: u32) {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use scratch::Scratch;
 
 const PROFILE: &str = "client\ndev tun\nremote 192.0.2.1\nremote-cert-tls server\nauth-user-pass\n\
                        <ca>\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n</ca>\n";
@@ -72,7 +47,7 @@ fn told(output: &Output) -> (i32, String, String) {
 fn a_dry_run_needs_no_rights_asks_for_no_password_and_leaves_nothing() {
     let scratch = Scratch::new("dry");
     scratch.file("uk.ovpn", PROFILE, 0o644);
-    let (code, out, err) = run(&scratch.0, &["up", "--dry-run", "uk.ovpn"]);
+    let (code, out, err) = run(scratch.path(), &["up", "--dry-run", "uk.ovpn"]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let lines: Vec<&str> = out.lines().collect();
     assert!(lines[0].starts_with("open interface mrvpn"), "{out}");
@@ -86,7 +61,7 @@ fn up_without_rights_says_so_before_it_asks_for_anything() {
     let scratch = Scratch::new("rights");
     scratch.file("uk.ovpn", PROFILE, 0o644);
     for arguments in [&["up", "uk.ovpn"][..], &["up", "--detach", "uk.ovpn"]] {
-        let (code, out, err) = run(&scratch.0, arguments);
+        let (code, out, err) = run(scratch.path(), arguments);
         assert_eq!((code, out.as_str()), (1, ""));
         assert!(err.contains("CAP_NET_ADMIN") && err.contains("sudo mrvpn up"), "{err}");
     }
@@ -96,13 +71,13 @@ fn up_without_rights_says_so_before_it_asks_for_anything() {
 #[test]
 fn a_broken_file_is_named_with_its_line_and_is_wrong_usage() {
     let scratch = Scratch::new("broken");
-    scratch.file("uk.ovpn", &format!("{PROFILE}frobnicate\n"), 0o644);
+    scratch.file("uk.ovpn", format!("{PROFILE}frobnicate\n"), 0o644);
     scratch.file("mrvpn.toml", "[[tunnel]]\nname = \"uk\"\nprofle = \"uk.ovpn\"\n", 0o644);
     for how in [&[][..], &["--detach"], &["--dry-run"]] {
-        let (code, out, err) = run(&scratch.0, &[&["up"], how, &["uk.ovpn"]].concat());
+        let (code, out, err) = run(scratch.path(), &[&["up"], how, &["uk.ovpn"]].concat());
         assert_eq!((code, out.as_str()), (2, ""), "{err}");
         assert!(err.starts_with("error: uk.ovpn:11: "), "{err}");
-        let (code, _, err) = run(&scratch.0, &[&["up"], how].concat());
+        let (code, _, err) = run(scratch.path(), &[&["up"], how].concat());
         assert_eq!(code, 2);
         assert!(err.starts_with("error: mrvpn.toml:3: ") && err.contains("profile"), "{err}");
     }
@@ -115,9 +90,9 @@ fn a_file_that_the_caller_may_not_read_is_not_read() {
         return;
     }
     let scratch = Scratch::new("not-yours");
-    scratch.file("uk.ovpn", &PROFILE.replace("remote-cert-tls server\n", "tls-crypt roots.key\n"), 0o644);
+    scratch.file("uk.ovpn", PROFILE.replace("remote-cert-tls server\n", "tls-crypt roots.key\n"), 0o644);
     scratch.file("roots.key", "canary\n", 0o600);
-    let (code, _, err) = run(&scratch.0, &["up", "--dry-run", "uk.ovpn"]);
+    let (code, _, err) = run(scratch.path(), &["up", "--dry-run", "uk.ovpn"]);
     assert_eq!(code, 2);
     assert!(err.contains("Permission denied") && !err.contains("canary"), "{err}");
 }
@@ -137,7 +112,7 @@ fn usage_is_held() {
         &["reload", "uk.ovpn"],
         &["--instance", "a/b", "up", "uk.ovpn"],
     ] {
-        let (code, out, err) = run(&scratch.0, wrong);
+        let (code, out, err) = run(scratch.path(), wrong);
         assert_eq!((code, out.as_str()), (2, ""), "{wrong:?}: {err}");
         assert!(!err.is_empty());
     }
@@ -146,10 +121,10 @@ fn usage_is_held() {
 #[test]
 fn down_with_nothing_to_do_is_fine_and_changes_need_an_engine() {
     let scratch = Scratch::new("nothing");
-    let (code, out, _) = run(&scratch.0, &["down"]);
+    let (code, out, _) = run(scratch.path(), &["down"]);
     assert_eq!((code, out.as_str()), (0, "no engine of this user is up\n"));
     for arguments in [&["reload"][..], &["tunnel", "stop", "uk"], &["tunnel", "remove", "uk"]] {
-        let (code, _, err) = run(&scratch.0, arguments);
+        let (code, _, err) = run(scratch.path(), arguments);
         assert_eq!(code, 1);
         assert!(err.contains("no engine runs") && err.contains("mrvpn up"), "{err}");
     }
@@ -159,7 +134,7 @@ fn down_with_nothing_to_do_is_fine_and_changes_need_an_engine() {
 fn the_process_that_is_started_takes_nothing_but_a_bundle() {
     let scratch = Scratch::new("bundle");
     for sent in [&b""[..], b"{}\n", b"{\"version\":1}\n", b"\xff\xff\n", &[b'x'; 100_000]] {
-        let mut command = as_nobody(&scratch.0, &["engine", "--wait", "0", "--bundle", &sent.len().to_string()]);
+        let mut command = as_nobody(scratch.path(), &["engine", "--wait", "0", "--bundle", &sent.len().to_string()]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let _ = child.stdin.take().unwrap().write_all(sent);
         let (code, out, _) = told(&child.wait_with_output().unwrap());
@@ -173,13 +148,13 @@ fn several_engines_are_listed_where_none_is_named() {
     let scratch = Scratch::new("several");
     let mut locks = Vec::new();
     for name in ["one", "two"] {
-        fs::create_dir_all(scratch.0.join("mrvpn").join(name)).unwrap();
-        let lock = fs::File::create(scratch.0.join("mrvpn").join(name).join("lock")).unwrap();
+        fs::create_dir_all(scratch.path().join("mrvpn").join(name)).unwrap();
+        let lock = fs::File::create(scratch.path().join("mrvpn").join(name).join("lock")).unwrap();
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
         locks.push(lock);
     }
     for arguments in [&["down"][..], &["reload"], &["status"]] {
-        let mut command = as_nobody(&scratch.0, arguments);
+        let mut command = as_nobody(scratch.path(), arguments);
         let (code, _, err) = told(&command.env_remove("MRVPN_INSTANCE").output().unwrap());
         assert_eq!(code, 2);
         assert!(err.contains("one, two") && err.contains("--instance"), "{err}");

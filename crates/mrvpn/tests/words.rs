@@ -3,26 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
 
+#[path = "../src/load/scratch.rs"]
+mod scratch; // directories
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// A directory of its own for one test, gone at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("mrvpn-words-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use scratch::Scratch;
 
 const PROFILE: &str = "client\ndev tun\nremote 192.0.2.1\nremote-cert-tls server\nauth-user-pass\n\
                        <ca>\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n</ca>\n";
@@ -45,14 +33,14 @@ fn run(here: &Path, arguments: &[&str]) -> (i32, String, String) {
 fn without_an_engine_each_command_says_so_and_how_to_start_one() {
     let scratch = Scratch::new("down");
     for arguments in [&["status"][..], &["status", "--watch"]] {
-        let (code, out, _) = run(&scratch.0, arguments);
+        let (code, out, _) = run(scratch.path(), arguments);
         assert_eq!((code, out.as_str()), (3, "down: no engine runs (`mrvpn up PROFILE...` starts one)\n"));
     }
     for arguments in [&["status", "--json"][..], &["status", "--watch", "--json"]] {
-        assert_eq!(run(&scratch.0, arguments).1, "{\"state\":\"down\",\"tunnels\":[]}\n");
+        assert_eq!(run(scratch.path(), arguments).1, "{\"state\":\"down\",\"tunnels\":[]}\n");
     }
     for arguments in [&["explain", "192.0.2.1"][..], &["events"], &["logs"], &["logs", "uk", "-f"]] {
-        let (code, out, err) = run(&scratch.0, arguments);
+        let (code, out, err) = run(scratch.path(), arguments);
         assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
         assert_eq!(err, "error: no engine runs\nhint: `sudo mrvpn up PROFILE...` starts one\n", "{arguments:?}");
     }
@@ -76,7 +64,7 @@ fn a_mistake_on_the_command_line_exits_with_2_and_says_what_is_meant() {
         (&["completions", "cmd"], "bash"),
     ];
     for (arguments, said) in cases {
-        let (code, out, err) = run(&scratch.0, arguments);
+        let (code, out, err) = run(scratch.path(), arguments);
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
         assert!(err.contains(said), "{arguments:?}: {err}");
     }
@@ -85,23 +73,23 @@ fn a_mistake_on_the_command_line_exits_with_2_and_says_what_is_meant() {
 #[test]
 fn what_init_prints_is_accepted_by_check() {
     let scratch = Scratch::new("init");
-    fs::create_dir(scratch.0.join("profiles")).unwrap();
+    fs::create_dir(scratch.path().join("profiles")).unwrap();
     for name in ["uk.ovpn", "profiles/New York.ovpn", "profiles/fr.ovpn"] {
-        fs::write(scratch.0.join(name), PROFILE).unwrap();
+        fs::write(scratch.path().join(name), PROFILE).unwrap();
     }
     for (arguments, names) in [
         (&["init"][..], &["uk"][..]),
         (&["init", "uk.ovpn", "profiles"], &["uk", "new-york", "fr"]),
         (&["init", "./profiles/fr.ovpn"], &["fr"]),
     ] {
-        let (code, out, err) = run(&scratch.0, arguments);
+        let (code, out, err) = run(scratch.path(), arguments);
         assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
         let named: Vec<&str> =
             out.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
         assert_eq!(named, names);
-        assert!(!out.contains(scratch.0.to_str().unwrap()), "paths are relative: {out}");
-        fs::write(scratch.0.join("mrvpn.toml"), &out).unwrap();
-        let (code, out, _) = run(&scratch.0, &["check", "mrvpn.toml"]);
+        assert!(!out.contains(scratch.path().to_str().unwrap()), "paths are relative: {out}");
+        fs::write(scratch.path().join("mrvpn.toml"), &out).unwrap();
+        let (code, out, _) = run(scratch.path(), &["check", "mrvpn.toml"]);
         assert_eq!(code, 0, "{out}");
     }
 }
@@ -109,35 +97,35 @@ fn what_init_prints_is_accepted_by_check() {
 #[test]
 fn init_leaves_out_what_cannot_be_used_and_says_so() {
     let scratch = Scratch::new("init-refused");
-    let (code, out, err) = run(&scratch.0, &["init"]);
+    let (code, out, err) = run(scratch.path(), &["init"]);
     assert_eq!(code, 0);
     assert!(err.contains("no .ovpn file here") && out.contains("# [[tunnel]]"), "{err}{out}");
-    fs::write(scratch.0.join("bad.ovpn"), format!("{PROFILE}plugin x.so\n")).unwrap();
-    fs::write(scratch.0.join("uk.ovpn"), PROFILE).unwrap();
-    let (code, out, err) = run(&scratch.0, &["init"]);
+    fs::write(scratch.path().join("bad.ovpn"), format!("{PROFILE}plugin x.so\n")).unwrap();
+    fs::write(scratch.path().join("uk.ovpn"), PROFILE).unwrap();
+    let (code, out, err) = run(scratch.path(), &["init"]);
     assert_eq!(code, 0);
     assert!(err.contains("bad.ovpn is refused") && out.contains("# Refused: line "), "{err}{out}");
-    fs::write(scratch.0.join("mrvpn.toml"), out).unwrap();
-    assert_eq!(run(&scratch.0, &["check", "mrvpn.toml"]).0, 0);
+    fs::write(scratch.path().join("mrvpn.toml"), out).unwrap();
+    assert_eq!(run(scratch.path(), &["check", "mrvpn.toml"]).0, 0);
 }
 
 #[test]
 fn every_command_has_help_a_page_and_completions_and_hidden_ones_have_none() {
     let scratch = Scratch::new("pages");
-    let (code, help, _) = run(&scratch.0, &["--help"]);
+    let (code, help, _) = run(scratch.path(), &["--help"]);
     assert_eq!(code, 0);
     let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let commands: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert!(commands.contains(&"explain") && commands.contains(&"tunnel") && !commands.contains(&"engine"));
-    assert_eq!(run(&scratch.0, &["man", "pages"]).0, 0);
-    let (_, completions, _) = run(&scratch.0, &["completions", "bash"]);
+    assert_eq!(run(scratch.path(), &["man", "pages"]).0, 0);
+    let (_, completions, _) = run(scratch.path(), &["completions", "bash"]);
     for command in commands.iter().filter(|command| **command != "help") {
-        let (code, help, _) = run(&scratch.0, &[command, "--help"]);
+        let (code, help, _) = run(scratch.path(), &[command, "--help"]);
         assert!(code == 0 && help.len() > 100, "{command}: {help}");
-        assert!(scratch.0.join(format!("pages/mrvpn-{command}.1")).is_file(), "{command}");
+        assert!(scratch.path().join(format!("pages/mrvpn-{command}.1")).is_file(), "{command}");
         assert!(completions.contains(command), "{command}");
     }
-    assert!(!scratch.0.join("pages/mrvpn-engine.1").exists());
+    assert!(!scratch.path().join("pages/mrvpn-engine.1").exists());
 }
 
 #[test]
@@ -146,7 +134,7 @@ fn a_reader_that_goes_early_is_no_fault() {
     for arguments in [&["init"][..], &["completions", "bash"], &["status", "--json"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = command(&scratch.0, arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let output = command(scratch.path(), arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
             output.status.code().is_some_and(|code| code < 4) && !said.contains("panicked"),

@@ -1,25 +1,10 @@
-//! Assignments made by hand for this crate's tests.
+//! Assignments for this crate's tests, as they follow from a push.
 
-use mrvpn_profile::{Assignment, Ipv4Assignment, Keepalive, ProtocolFlags};
+use mrvpn_profile::{Assignment, PullOptions, push};
 
-/// An assignment of one IPv4 address and nothing else.
+/// What a server of topology `subnet` assigns that names no gateway.
 pub(crate) fn assignment(address: &str) -> Assignment {
-    Assignment {
-        ipv4: Some(Ipv4Assignment { address: address.parse().unwrap(), gateway: None }),
-        ipv6: None,
-        routes: Vec::new(),
-        redirect_gateway: None,
-        dns: Vec::new(),
-        search_domains: Vec::new(),
-        tun_mtu: 1500,
-        block_ipv6: false,
-        keepalive: Keepalive::default(),
-        peer_id: None,
-        cipher: None,
-        protocol_flags: ProtocolFlags::default(),
-        auth_token: None,
-        explicit_exit_notify: None,
-        session_timeout: None,
-        skipped: Vec::new(),
-    }
+    let net: ipnet::Ipv4Net = address.parse().unwrap();
+    let text = format!("PUSH_REPLY,topology subnet,ifconfig {} {}", net.addr(), net.netmask());
+    push::assignment(&PullOptions::default(), &[text.into_bytes()]).unwrap()
 }

@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_profile_that_loads_code_is_refused_with_line_and_reason() {
         let scratch = Scratch::new("check-plugin");
-        let verdict = judge(&scratch.file("a.ovpn", &format!("{PROFILE}plugin x.so\n"), 0o600)).remove(0);
+        let verdict = judge(&scratch.file("a.ovpn", format!("{PROFILE}plugin x.so\n"), 0o600)).remove(0);
         assert!(!verdict.accepted);
         assert!(verdict.text().contains("a.ovpn:11: error: `plugin`"), "{}", verdict.text());
     }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_profile_or_credentials_that_are_not_there_refuse_the_configuration_at_their_line() {
         let scratch = Scratch::new("check-absent");
-        let verdicts = judge(&scratch.file("mrvpn.toml", &format!("{CONFIG}credentials = \"uk.auth\"\n"), 0o600));
+        let verdicts = judge(&scratch.file("mrvpn.toml", format!("{CONFIG}credentials = \"uk.auth\"\n"), 0o600));
         let lines: Vec<_> = verdicts[0].refused.iter().map(|remark| (remark.line, remark.directive.as_str())).collect();
         assert_eq!(lines, [(4, "credentials"), (3, "profile")]);
         assert!(!verdicts[0].accepted && verdicts.len() == 1);
@@ -212,7 +212,7 @@ mod tests {
     fn credentials_that_others_can_read_are_refused_with_the_line_to_type() {
         let scratch = Scratch::new("check-auth");
         scratch.file("uk.ovpn", PROFILE, 0o600);
-        let config = scratch.file("mrvpn.toml", &format!("{CONFIG}credentials = \"uk.auth\"\n"), 0o600);
+        let config = scratch.file("mrvpn.toml", format!("{CONFIG}credentials = \"uk.auth\"\n"), 0o600);
         scratch.file("uk.auth", "ann\nsecret\n", 0o640);
         assert!(judge(&config)[0].refused[0].hint.starts_with("chmod 600 "));
         scratch.file("uk.auth", "ann\nsecret\n", 0o600);
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_file_of_user_and_password_that_the_profile_names_is_refused_where_others_can_read_it() {
         let scratch = Scratch::new("check-named");
-        let profile = scratch.file("a.ovpn", &PROFILE.replace("auth-user-pass", "auth-user-pass a.auth"), 0o600);
+        let profile = scratch.file("a.ovpn", PROFILE.replace("auth-user-pass", "auth-user-pass a.auth"), 0o600);
         scratch.file("a.auth", "ann\nsecret\n", 0o644);
         let verdict = judge(&profile).remove(0);
         assert!(
@@ -253,11 +253,11 @@ mod tests {
     #[test]
     fn a_bypass_answers_the_warning_of_a_server_on_this_machine() {
         let scratch = Scratch::new("check-bypass");
-        let profile = scratch.file("uk.ovpn", &PROFILE.replace("192.0.2.1", "127.0.0.1"), 0o600);
+        let profile = scratch.file("uk.ovpn", PROFILE.replace("192.0.2.1", "127.0.0.1"), 0o600);
         let warned = |verdict: &Verdict| verdict.warnings.iter().any(|warning| warning.directive == "remote");
         assert!(warned(&judge(&profile)[0]));
         let without = scratch.file("a.toml", CONFIG, 0o600);
-        let with = scratch.file("b.toml", &format!("{CONFIG}bypass = \"203.0.113.9\"\n"), 0o600);
+        let with = scratch.file("b.toml", format!("{CONFIG}bypass = \"203.0.113.9\"\n"), 0o600);
         assert_eq!((warned(&judge(&without)[1]), warned(&judge(&with)[1])), (true, false));
     }
 
@@ -271,7 +271,7 @@ mod tests {
             format!("{CONFIG}{}", (0..count).map(rule).collect::<String>())
         };
         for (count, accepted) in [(17, true), (18, true), (19, false)] {
-            let verdict = judge(&scratch.file("mrvpn.toml", &rules(count), 0o600)).remove(0);
+            let verdict = judge(&scratch.file("mrvpn.toml", rules(count), 0o600)).remove(0);
             assert_eq!(verdict.accepted, accepted, "{verdict:?}");
             let said = verdict.text();
             assert_eq!(said.contains("hint: put rules with `to` alone after it"), !accepted, "{said}");
@@ -283,7 +283,7 @@ mod tests {
         let scratch = Scratch::new("check-rules");
         scratch.file("uk.ovpn", PROFILE, 0o600);
         let rules = "[[rule]]\nname = \"all\"\nvia = \"uk\"\n[[rule]]\nto = \"10.0.0.0/8\"\nvia = \"direct\"\n";
-        let verdict = judge(&scratch.file("mrvpn.toml", &format!("{CONFIG}{rules}"), 0o600)).remove(0);
+        let verdict = judge(&scratch.file("mrvpn.toml", format!("{CONFIG}{rules}"), 0o600)).remove(0);
         assert!(verdict.accepted);
         let text = verdict.text();
         assert!(

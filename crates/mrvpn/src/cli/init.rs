@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_refused_profile_is_said_with_its_line() {
         let scratch = Scratch::new("init-refused");
-        let file = scratch.file("x.ovpn", &format!("{PROFILE}plugin x.so\n"), 0o600);
+        let file = scratch.file("x.ovpn", format!("{PROFILE}plugin x.so\n"), 0o600);
         let shown = shown(&file, &mut Vec::new()).unwrap();
         assert!(shown.refused.as_ref().unwrap().contains("line 10: `plugin`"), "{shown:?}");
     }

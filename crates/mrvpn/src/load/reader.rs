@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn one_mebibyte_is_read_and_a_byte_more_is_not() {
         let scratch = Scratch::new("large");
-        let of = |length: usize| Disk::default().read(&scratch.file(&length.to_string(), &"x".repeat(length), 0o600));
+        let of = |length: usize| Disk::default().read(&scratch.file(&length.to_string(), "x".repeat(length), 0o600));
         let limit = limits::NAMED_FILE;
         assert!(of(limit - 1).is_ok() && of(limit).is_ok());
         assert_eq!(of(limit + 1).unwrap_err().why, "is larger than 1 MiB");

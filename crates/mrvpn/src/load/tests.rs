@@ -16,7 +16,7 @@ fn arguments(scratch: &Scratch) -> Arguments {
 }
 
 fn profile(scratch: &Scratch, more: &str) {
-    scratch.file("uk.ovpn", &format!("{PROFILE}{more}"), 0o600);
+    scratch.file("uk.ovpn", format!("{PROFILE}{more}"), 0o600);
 }
 
 fn config(scratch: &Scratch, engine: &str, tunnel: &str) {
@@ -25,7 +25,7 @@ fn config(scratch: &Scratch, engine: &str, tunnel: &str) {
 }
 
 fn account(scratch: &Scratch, name: &str, user: &str) -> String {
-    scratch.file(name, &format!("{user}\nsecret\n"), 0o600).display().to_string()
+    scratch.file(name, format!("{user}\nsecret\n"), 0o600).display().to_string()
 }
 
 fn user(arguments: &Arguments) -> Option<String> {
@@ -103,7 +103,7 @@ fn a_profile_with_a_key_inside_that_others_can_read_is_warned_of() {
     profile(&scratch, "auth-user-pass\n<auth-user-pass>\nann\nsecret\n</auth-user-pass>\n");
     let notes = || load(&arguments(&scratch), &mut Disk::default()).unwrap().notes;
     assert_eq!(notes(), Vec::<String>::new());
-    scratch.file("uk.ovpn", &std::fs::read_to_string(scratch.path().join("uk.ovpn")).unwrap(), 0o644);
+    scratch.file("uk.ovpn", std::fs::read_to_string(scratch.path().join("uk.ovpn")).unwrap(), 0o644);
     assert!(notes()[0].contains("chmod 600"), "{:?}", notes());
 }
 
@@ -112,7 +112,7 @@ fn a_profile_with_a_key_inside_that_others_can_read_is_warned_of() {
 fn an_engine_comes_to_the_same_configuration_without_opening_a_file() {
     let scratch = Scratch::new("same");
     let named = "auth-user-pass /nowhere/named.auth\ntls-crypt missing/tc.key\n";
-    scratch.file("uk.ovpn", &format!("{PROFILE}{named}"), 0o644);
+    scratch.file("uk.ovpn", format!("{PROFILE}{named}"), 0o644);
     let key = "0123456789abcdef0123456789abcdef\n".repeat(16);
     let block = format!("-----BEGIN OpenVPN Static key V1-----\n{key}-----END OpenVPN Static key V1-----\n");
     scratch.file("tc.key", &block, 0o600);

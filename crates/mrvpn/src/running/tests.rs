@@ -79,7 +79,7 @@ fn a_password_that_was_typed_for_one_authority_is_not_given_to_another() {
         let scratch = Scratch::new("running-ca");
         let arguments = write(&scratch, &["uk", "fr"]);
         let (running, mut heard) = started(arguments.clone(), &[("uk", given("ann"))]);
-        scratch.file("uk.ovpn", &PROFILE.replace("MAA=", "MAIFAA=="), 0o600);
+        scratch.file("uk.ovpn", PROFILE.replace("MAA=", "MAIFAA=="), 0o600);
         let sent = bytes(&bundle(arguments, &[]));
         let (_, config) = tokio::join!(running.reload(sent, false), take(&mut heard, Ok(Reloaded::default())));
         assert_eq!(users(&config), [None, None]);
@@ -178,7 +178,7 @@ fn an_interface_of_another_name_is_told_to_the_engine_in_the_place_that_it_has()
             tokio::join!(running.reload(sent, false), take(heard, Ok(Reloaded::default()))).1.scope
         };
         assert_eq!(reload(&running, &mut heard).await, running.changes.now.lock().await.config.scope);
-        scratch.file("mrvpn.toml", &format!("[engine]\ninterface = \"vpn\"\n{text}"), 0o600);
+        scratch.file("mrvpn.toml", format!("[engine]\ninterface = \"vpn\"\n{text}"), 0o600);
         let other = reload(&running, &mut heard).await;
         assert_eq!((other.slot, other.device.as_str(), other.firewall.as_str()), (3, "vpn", "mrvpn_work"));
     });

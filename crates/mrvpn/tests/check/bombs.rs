@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use mrvpn_profile::ovpn::{self, NoFiles};
 
-use crate::program::{Scratch, check, profile};
+use crate::program::{check, profile};
+use crate::scratch::Scratch;
 
 /// What a bomb repeats.
 const PARTS: [&str; 18] = [

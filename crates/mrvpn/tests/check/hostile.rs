@@ -9,7 +9,8 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::program::{HEAD, Scratch, check, profile};
+use crate::program::{HEAD, check, profile};
+use crate::scratch::Scratch;
 
 /// Directives that run the program behind `$`, give programs something, or open a port.
 const RUN: [&str; 27] = [

@@ -7,5 +7,7 @@
 mod bombs; // files that are made to cost time or memory
 mod hostile; // files that would run, load or write something
 mod named_files; // files that name files
-mod program; // running the program, and places to run it in
+mod program; // running the program
+#[path = "../../src/load/scratch.rs"]
+mod scratch; // directories
 mod snapshots; // each judgement as it is printed

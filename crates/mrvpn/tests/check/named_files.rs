@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::program::{HEAD, Said, Scratch, check, check_as_ordinary_user, profile};
+use crate::program::{HEAD, Said, check, check_as_ordinary_user, profile};
+use crate::scratch::Scratch;
 
 /// What must show nowhere.
 const CANARY: &str = "canary-7f3a9c";

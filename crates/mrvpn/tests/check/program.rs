@@ -1,44 +1,16 @@
-//! Running `mrvpn check`, and directories to run it in. No judgement is looked at here.
+//! Running `mrvpn check`. No judgement is looked at here.
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// A directory for one test, which every user may look into; removed at the end.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("mrvpn-check-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).expect("a directory can be made");
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("it is ours");
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// A file with this content and mode.
-    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, content).expect("a file can be written");
-        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
-        path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::scratch::Scratch;
 
 /// What the program said.
 pub(crate) struct Said {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::program::{Said, Scratch, check};
+use crate::program::{Said, check};
+use crate::scratch::Scratch;
 
 #[test]
 fn profiles_in_the_shapes_that_are_found_in_the_wild_are_judged_as_expected() {
