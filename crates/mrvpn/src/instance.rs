@@ -1,9 +1,10 @@
 //! Several engines on one machine: an instance has a name, a directory for its socket and lock, and one engine
 //! (contract.md section 1).
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ const OF_ROOT: &str = "/run/mrvpn";
 /// 200 times 5 ms, so one second: how long those who only look at a lock are waited for.
 const LOOKS: u32 = 200;
 const LOOK: Duration = Duration::from_millis(5);
+/// Whoever can open a lock can hold it, shared at least, and so keep its owner's engine from starting.
+const OWNER_ONLY: u32 = 0o600;
 /// The name of an instance that nobody named.
 const DEFAULT_NAME: &str = "default";
 
@@ -41,6 +44,17 @@ impl Instance {
     /// The instance to be taken down: as [`Instance::to_reach`], but one whose engine was killed counts too.
     pub(crate) fn to_take_down(named: Option<&str>) -> Result<Self, Failure> {
         Self::only(named, &places_of_engines(), |instance| instance.is_running() || instance.is_left())
+    }
+
+    /// Those whose engines were killed, and what they captured stands: the one named, else all that this user can see.
+    pub(crate) fn left_behind(named: Option<&str>) -> Vec<Self> {
+        Self::left_in(&places_of_engines(), named)
+    }
+
+    fn left_in(bases: &[PathBuf], named: Option<&str>) -> Vec<Self> {
+        let all = bases.iter().flat_map(|base| all(base));
+        let meant = all.filter(|one| named.is_none_or(|named| one.name == named));
+        meant.filter(|one| one.is_left() && !one.is_running()).collect()
     }
 
     /// The only one that is `there`, in the first of `bases` that has one.
@@ -112,8 +126,11 @@ impl Instance {
         let path = self.directory().join("lock");
         loop {
             let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o644);
+            options.read(true).write(true).create(true).truncate(false).mode(OWNER_ONLY);
             let file = options.open(&path).map_err(|error| cannot("open", &path, &error))?;
+            // One that an engine of another version left may be open to all.
+            let closed = file.set_permissions(Permissions::from_mode(OWNER_ONLY));
+            closed.map_err(|error| cannot("close", &path, &error))?;
             if !hold(&file) {
                 return Err(self.taken());
             }
@@ -124,10 +141,20 @@ impl Instance {
         }
     }
 
-    /// Whether an engine holds the lock.
+    /// Whether an engine holds the lock. Who may not open that knocks at the engine's socket, which answers a little later.
     pub(crate) fn is_running(&self) -> bool {
-        let Ok(file) = File::open(self.directory().join("lock")) else { return false };
-        flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+        match File::open(self.directory().join("lock")) {
+            Ok(file) => flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => UnixStream::connect(self.socket()).is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// What stands before a command for it, and behind it, where the reader needs that: `sudo `, ` --instance work`.
+    pub(crate) fn as_typed(&self) -> (&'static str, String) {
+        let sudo = if self.base == Path::new(OF_ROOT) && !rustix::process::geteuid().is_root() { "sudo " } else { "" };
+        let named = if self.name == DEFAULT_NAME { String::new() } else { format!(" --instance {}", self.name) };
+        (sudo, named)
     }
 
     /// Whether an engine has left a journal. While one runs it has one too.
@@ -136,7 +163,7 @@ impl Instance {
     }
 
     /// The process that holds the lock, as digits.
-    pub(crate) fn holder(&self) -> String {
+    fn holder(&self) -> String {
         let text = fs::read_to_string(self.directory().join("lock")).unwrap_or_default();
         text.chars().filter(char::is_ascii_digit).take(10).collect()
     }
@@ -269,6 +296,37 @@ mod tests {
         });
         assert!(instance.lock().is_ok(), "who looks is no engine");
         ends.join().unwrap();
+    }
+
+    #[test]
+    fn nobody_but_its_owner_can_open_a_lock_one_that_stood_open_included() {
+        let scratch = Scratch::new("instance-lock");
+        let instance = of(scratch.path(), "work");
+        fs::create_dir_all(instance.directory()).unwrap();
+        let path = scratch.file("work/lock", "", 0o644);
+        let lock = instance.lock().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(lock);
+        drop(instance.lock().unwrap());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_engine_left_is_found_and_what_a_running_one_has_is_not() {
+        let scratch = Scratch::new("instance-left");
+        let bases = [scratch.path().to_owned()];
+        let (killed, runs) = (of(scratch.path(), "killed"), of(scratch.path(), "runs"));
+        let lock = runs.lock().unwrap();
+        drop(killed.lock().unwrap());
+        fs::create_dir_all(killed.directory()).unwrap();
+        for one in [&killed, &runs] {
+            fs::write(one.places().journal, "").unwrap();
+        }
+        for named in [None, Some("killed")] {
+            assert_eq!(Instance::left_in(&bases, named), std::slice::from_ref(&killed));
+        }
+        assert_eq!(Instance::left_in(&bases, Some("runs")), []);
+        drop(lock);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod scratch; // directories
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -144,14 +145,34 @@ fn the_process_that_is_started_takes_nothing_but_a_bundle() {
 }
 
 #[test]
-fn several_engines_are_listed_where_none_is_named() {
+fn what_a_killed_engine_left_is_told_with_what_to_type() {
+    let scratch = Scratch::new("left");
+    fs::create_dir_all(scratch.path().join("mrvpn/nobody-runs-this")).unwrap();
+    scratch.file("mrvpn/nobody-runs-this/journal", "", 0o600);
+    for arguments in [&["status"][..], &["status", "--watch"]] {
+        let (code, out, _) = run(scratch.path(), arguments);
+        assert_eq!(code, 3);
+        assert!(out.contains("was killed") && out.contains("`mrvpn down --instance nobody-runs-this`"), "{out}");
+    }
+    let (code, out, _) = run(scratch.path(), &["status", "--json"]);
+    assert_eq!((code, out.as_str()), (3, "{\"state\":\"down\",\"tunnels\":[],\"left\":true}\n"));
+    let (_, out, _) = run(scratch.path(), &["--instance", "another", "status"]);
+    assert!(out.starts_with("down: no engine runs"), "{out}");
+}
+
+#[test]
+fn several_engines_are_listed_where_none_is_named_to_one_who_may_not_open_their_locks_too() {
     let scratch = Scratch::new("several");
     let mut locks = Vec::new();
     for name in ["one", "two"] {
-        fs::create_dir_all(scratch.path().join("mrvpn").join(name)).unwrap();
-        let lock = fs::File::create(scratch.path().join("mrvpn").join(name).join("lock")).unwrap();
+        let directory = scratch.path().join("mrvpn").join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let socket = UnixListener::bind(directory.join("control.sock")).unwrap();
+        fs::set_permissions(directory.join("control.sock"), Permissions::from_mode(0o666)).unwrap();
+        let path = scratch.file(&format!("mrvpn/{name}/lock"), "", 0o600);
+        let lock = fs::File::open(path).unwrap();
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-        locks.push(lock);
+        locks.push((socket, lock));
     }
     for arguments in [&["down"][..], &["reload"], &["status"]] {
         let mut command = as_nobody(scratch.path(), arguments);

@@ -18,13 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(super) fn run(named: Option<&str>) -> Result<u8, Failure> {
     let instance = Instance::to_take_down(named)?;
     let Some(mut connection) = Connection::open(&instance.socket())? else { return clean(&instance) };
+    let process = connection.process().map(|process| process.to_string()).unwrap_or_default();
     let Response::Ending = connection.ask(&Request::Down)? else { return Err(unexpected()) };
     if connection.wait_for_end(PATIENCE) {
         answer("down: the host is as before");
         return Ok(0);
     }
-    Err(Failure::failed(format!("the engine, process {}, has not ended within 15 s", instance.holder()))
-        .hint(format!("`kill -9 {}`, then `mrvpn down` cleans up", instance.holder())))
+    Err(Failure::failed(format!("the engine, process {process}, has not ended within 15 s"))
+        .hint(format!("`kill -9 {process}`, then `mrvpn down` cleans up")))
 }
 
 /// Nobody listens. What a killed engine left is removed; where nothing is left this is fine too.

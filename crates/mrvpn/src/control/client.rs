@@ -50,6 +50,12 @@ impl Connection {
         }
     }
 
+    /// The engine's process, as the kernel knows it.
+    pub(crate) fn process(&self) -> Option<u32> {
+        let engine = rustix::net::sockopt::socket_peercred(&self.stream).ok()?;
+        u32::try_from(engine.pid.as_raw_pid()).ok()
+    }
+
     /// Asks and reads the answer. What the engine refuses is an error, in its words.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Response, Failure> {
         self.ask_with(request, &[])

@@ -17,40 +17,50 @@ use crate::instance::Instance;
 /// 1 s: how often a picture is drawn again for its rates.
 const REDRAW: Duration = Duration::from_secs(1);
 
-pub(super) fn run(json: bool, instance: &Instance) -> Result<u8, Failure> {
-    let Some(connection) = Connection::open(&instance.socket())? else { return Ok(nothing(json)) };
+pub(super) fn run(json: bool, instance: &Instance, named: Option<&str>) -> Result<u8, Failure> {
+    let Some(connection) = Connection::open(&instance.socket())? else { return Ok(nothing(json, named)) };
     let answers = connection.follow(&Request::Watch)?;
     let terminal = std::io::stdout().is_terminal();
-    match (json, terminal) {
+    let shown = match (json, terminal) {
         (true, _) => lines(answers),
         (false, true) => picture(answers, instance),
         (false, false) => blocks(answers),
-    }
+    };
+    Ok(match shown? {
+        Until::EngineEnded => nothing(json, named),
+        Until::NobodyReads => 0,
+    })
 }
 
-fn lines(mut answers: Answers) -> Result<u8, Failure> {
+/// Why it has ended.
+enum Until {
+    EngineEnded,
+    NobodyReads,
+}
+
+fn lines(mut answers: Answers) -> Result<Until, Failure> {
     while let Some(status) = changed(&mut answers, None)? {
         let Change::To(status) = status else { continue };
         if !print(&format!("{}\n", written(&status)?)) {
-            return Ok(0);
+            return Ok(Until::NobodyReads);
         }
     }
-    Ok(nothing(true))
+    Ok(Until::EngineEnded)
 }
 
-fn blocks(mut answers: Answers) -> Result<u8, Failure> {
+fn blocks(mut answers: Answers) -> Result<Until, Failure> {
     let mut readings = Readings::default();
     while let Some(status) = changed(&mut answers, None)? {
         let Change::To(status) = status else { continue };
         let rates = readings.take(&status, Instant::now());
         if !print(&format!("{}\n\n", summary::status(&status, &rates))) {
-            return Ok(0);
+            return Ok(Until::NobodyReads);
         }
     }
-    Ok(nothing(false))
+    Ok(Until::EngineEnded)
 }
 
-fn picture(mut answers: Answers, instance: &Instance) -> Result<u8, Failure> {
+fn picture(mut answers: Answers, instance: &Instance) -> Result<Until, Failure> {
     let mut readings = Readings::default();
     let mut rates: Vec<Rate> = Vec::new();
     while let Some(change) = changed(&mut answers, Some(REDRAW))? {
@@ -66,10 +76,10 @@ fn picture(mut answers: Answers, instance: &Instance) -> Result<u8, Failure> {
         };
         let (rows, columns) = terminal::size();
         if !print(&drawn(&terminal::fitted(&summary::status(&status, &rates), rows, columns))) {
-            return Ok(0);
+            return Ok(Until::NobodyReads);
         }
     }
-    Ok(nothing(false))
+    Ok(Until::EngineEnded)
 }
 
 /// The text from the top of the terminal; each line and all below is wiped first, so that nothing flickers.
