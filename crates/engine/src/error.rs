@@ -33,7 +33,7 @@ impl TunnelError {
         Self {
             code: reason.code(),
             stage: reason.stage(),
-            message: reason.to_string(),
+            message: with_causes(reason),
             hint: reason.hint().to_owned(),
             at,
             retry_at: None,
@@ -181,4 +181,10 @@ impl TunnelError {
             retry_at: None,
         }
     }
+}
+
+/// An error with its causes, as one line: what cannot be used, and what of it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

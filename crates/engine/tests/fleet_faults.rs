@@ -274,15 +274,32 @@ fn moved() -> TestServer {
 
 #[test]
 fn udp_services_are_named_where_a_default_would_carry_their_answers() {
-    let sessions = Sessions { datagram_services: vec!["0.0.0.0:51820".parse().unwrap()], ..Sessions::default() };
+    let services = ["0.0.0.0:51820", "192.0.2.9:53"].map(|service| service.parse().unwrap());
+    let sessions = Sessions { datagram_services: services.into(), ..Sessions::default() };
     let named = |lines: &str| {
         let mut config = two();
         config.tunnels[0] = tunnel("uk", 0, lines);
         let table = up_by(Start { sessions: sessions.clone(), ..Start::of(config) });
         table.status().warnings.into_iter().find(|warning| warning.contains("0.0.0.0:51820"))
     };
-    assert!(named("redirect-gateway").unwrap().contains("through uk"));
+    let warning = named("redirect-gateway").unwrap();
+    assert!(warning.contains("through uk"), "{warning}");
+    assert!(!warning.contains("192.0.2.9"), "who has one address already need not be told to: {warning}");
     assert_eq!(named(""), None, "no tunnel offers");
+}
+
+#[test]
+fn pushed_routes_that_are_not_taken_are_said_unless_the_profile_wants_none() {
+    let warned = |lines: &str| {
+        let mut two = two();
+        two.tunnels[0] = tunnel("uk", 0, lines);
+        let servers = vec![server(0, good(), ",route 127.0.0.0 255.0.0.0"), server(1, good(), "")];
+        let mut table = Table::start(Start::of(two), servers);
+        table.run(MOMENT);
+        table.status().tunnels[0].warnings.join("; ")
+    };
+    assert!(warned("").contains("`route 127.0.0.0 255.0.0.0`: loopback"), "{}", warned(""));
+    assert!(!warned("route-nopull").contains("route"), "{}", warned("route-nopull"));
 }
 
 #[test]

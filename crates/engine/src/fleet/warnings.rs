@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use mrvpn_netplan::{Conflict, Resolution};
+use mrvpn_profile::Assignment;
 use mrvpn_router::limits::LEAST_MTU_V6;
 
 use super::Fleet;
@@ -10,7 +11,7 @@ use super::runner::limit;
 use crate::config::TunnelConfig;
 use crate::tunnel::Tunnel;
 
-/// Services that one warning names.
+/// Services that one warning names, and routes that each have one.
 const NAMED: usize = 8;
 
 impl Fleet {
@@ -58,11 +59,14 @@ impl Fleet {
     fn services(&self) -> Option<String> {
         let may_offer = |stance: &super::defaults::Stance| stance.offers || !stance.settled;
         let expected = self.roster.stances(|offer| offer.v4 || offer.v6).iter().any(|(_, stance)| may_offer(stance));
-        if self.datagram_services.is_empty() || !(self.decision.has_default() || expected) {
+        // Who answers from an address of its own is known by its connection and leaves as the question came.
+        let everywhere: Vec<&SocketAddr> =
+            self.datagram_services.iter().filter(|service| service.ip().is_unspecified()).collect();
+        if everywhere.is_empty() || !(self.decision.has_default() || expected) {
             return None;
         }
-        let named: Vec<String> = self.datagram_services.iter().take(NAMED).map(SocketAddr::to_string).collect();
-        let more = self.datagram_services.len().saturating_sub(NAMED);
+        let named: Vec<String> = everywhere.iter().take(NAMED).map(ToString::to_string).collect();
+        let more = everywhere.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let default = self.default_status().map_or_else(|| "a default tunnel".to_owned(), |default| default.via);
         Some(format!(
@@ -78,6 +82,10 @@ pub(super) fn tunnel_warnings(config: &TunnelConfig, tunnel: &Tunnel) -> Vec<Str
     let mut warnings = config.warnings.clone();
     if let Some(established) = tunnel.established() {
         warnings.extend(established.warnings.iter().cloned());
+        // Who wrote `route-nopull` wants none of them.
+        if !config.profile.pull.route_nopull {
+            warnings.extend(routes_left_out(&established.assignment));
+        }
         if let Some(ipv6) = established.assignment.ipv6.filter(|_| limit(tunnel) < LEAST_MTU_V6) {
             warnings.push(format!(
                 "the server assigned {}, but the tunnel carries {} bytes and IPv6 needs {LEAST_MTU_V6}: IPv6 is refused",
@@ -87,4 +95,10 @@ pub(super) fn tunnel_warnings(config: &TunnelConfig, tunnel: &Tunnel) -> Vec<Str
         }
     }
     warnings
+}
+
+/// Pushed routes that claim nothing, or not what they say; other options that are left out change nothing about where packets go.
+fn routes_left_out(assignment: &Assignment) -> impl Iterator<Item = String> + '_ {
+    let routes = assignment.skipped.iter().filter(|skipped| skipped.option.starts_with("route")).take(NAMED);
+    routes.map(|skipped| format!("the server's `{}`: {}", skipped.option, skipped.why))
 }
