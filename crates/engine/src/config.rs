@@ -16,6 +16,8 @@ pub struct EngineConfig {
     pub config_path: Option<String>,
     /// Which engine of its network namespace this is: device, priorities, tables. The same for the whole run.
     pub scope: Scope,
+    /// The interface, where the user named one; what stands is in `scope`.
+    pub interface: Option<String>,
     /// Mark and mask of the engine's own sockets.
     pub mark: (u32, u32),
     /// `establish_limit_ms`: how long a later offer of the default waits for earlier tunnels.
@@ -64,6 +66,7 @@ impl EngineConfig {
         Self {
             config_path: None,
             scope: Scope::first(),
+            interface: None,
             mark: (0x4d00_0000, 0xff00_0000),
             establish_limit: std::time::Duration::from_secs(10),
             alias_pool: None,

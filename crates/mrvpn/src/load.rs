@@ -97,13 +97,8 @@ pub(crate) fn account_of(config: &Path) -> Option<PathBuf> {
 }
 
 /// The place that `wanted` asks for, in another slot and by the name of an instance.
-pub(crate) fn scope_at(slot: u8, instance: &str, wanted: &Scope) -> Scope {
-    Scope::new(slot, instance, wanted.rule_priority, named_device(wanted))
-}
-
-/// The interface that the file names; `None` for the usual one, which each slot has of its own.
-pub(crate) fn named_device(wanted: &Scope) -> Option<&str> {
-    Some(wanted.device.as_str()).filter(|device| *device != Scope::first().device)
+pub(crate) fn scope_at(slot: u8, instance: &str, wanted: &EngineConfig) -> Scope {
+    Scope::new(slot, instance, wanted.scope.rule_priority, wanted.interface.as_deref())
 }
 
 /// A path for people: relative to the working directory where it lies below.
@@ -167,6 +162,7 @@ fn engine_settings(config: &Config) -> EngineConfig {
     }
     let priority = written.rule_priority.unwrap_or(mrvpn_netplan::scope::RULE_PRIORITY);
     engine.scope = Scope::new(0, "default", priority, written.interface.as_deref());
+    engine.interface.clone_from(&written.interface);
     if let Some(limit) = written.establish_limit {
         engine.establish_limit = limit;
     }
@@ -219,7 +215,7 @@ fn read_profile(wanted: &Wanted, notes: &mut Vec<String>, reader: &mut impl Read
     }
     for ignored in &parsed.judgement.ignored {
         let directive = escape(ignored.directive.as_bytes());
-        tracing::info!("{shown}:{}: `{directive}` is ignored: {}", ignored.line, ignored.why);
+        tracing::info!(tunnel = %wanted.name, "{shown}:{}: `{directive}` is ignored: {}", ignored.line, ignored.why);
     }
     Ok(TunnelConfig {
         name: wanted.name.to_string(),

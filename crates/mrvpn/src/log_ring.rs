@@ -110,6 +110,13 @@ impl LogRing {
         self.shared.news.subscribe()
     }
 
+    /// What this thread logs while it does `work` goes into this ring.
+    #[cfg(test)]
+    pub(crate) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        let kept = RingLayer::new(self.clone()).with_filter(LevelFilter::INFO);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(kept), work)
+    }
+
     #[cfg(test)]
     pub(crate) fn say_for_test(&self, text: &str, tunnel: &str) {
         self.take("T", "INFO", Some(tunnel.to_owned()), text);

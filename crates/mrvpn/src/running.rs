@@ -150,7 +150,7 @@ impl Now {
     fn followed_by(&self, arguments: Arguments, loaded: Loaded, answers: BTreeMap<String, Credentials>) -> Self {
         let mut next = Self::new(&self.instance, arguments, loaded, answers);
         // The place stays for the whole run; where the file says another, the engine says that it takes effect later.
-        next.config.scope = load::scope_at(self.config.scope.slot, &self.instance, &next.config.scope);
+        next.config.scope = load::scope_at(self.config.scope.slot, &self.instance, &next.config);
         next.config.warnings.clone_from(&self.config.warnings);
         for tunnel in next.config.tunnels.iter_mut().filter(|tunnel| load::prompt::is_missing(tunnel)) {
             if let Some(given) = self.answer_for(tunnel) {

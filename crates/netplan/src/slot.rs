@@ -21,6 +21,16 @@ pub enum SlotError {
     /// Every place is taken.
     #[error("no place is free for another engine in this network namespace: {}", .0.join("; "))]
     NoneFree(Vec<String>),
+    /// The interface that the user named is there.
+    #[error(
+        "a device {device} is there already, {}; name another with `interface` under [engine], or leave it out", if *.ours { "the interface of another engine" } else { "and it is not mrvpn's" }
+    )]
+    DeviceTaken {
+        /// Its name.
+        device: String,
+        /// Whether another engine has it.
+        ours: bool,
+    },
     /// Policy rules of others use bits of the mark.
     #[error(
         "mark {:#x}/{:#x} of mrvpn's own sockets is in use: a policy rule that is not mrvpn's matches {:#x}/{:#x}; set `mark` under [engine] to bits that nobody uses", .ours.0, .ours.1, .theirs.0, .theirs.1
@@ -55,10 +65,14 @@ pub struct SlotInput<'a> {
 /// The lowest free place.
 ///
 /// # Errors
-/// None is free, or the mark is another's.
+/// None is free, or the mark or the interface that the user named is another's.
 pub fn choose(input: &SlotInput<'_>) -> Result<SlotChoice, SlotError> {
     if let Some(theirs) = input.facts.foreign_marks.iter().find(|theirs| marks_meet(input.mark, **theirs)) {
         return Err(SlotError::MarkTaken { ours: input.mark, theirs: *theirs });
+    }
+    if let Some(device) = input.device.filter(|device| input.devices.iter().any(|there| there == device)) {
+        let ours = input.facts.engines.iter().any(|engine| engine.device.as_deref() == Some(device));
+        return Err(SlotError::DeviceTaken { device: device.to_owned(), ours });
     }
     let mut passed_over = Vec::new();
     for slot in 0..SLOTS {
@@ -133,6 +147,22 @@ mod tests {
         let choice = choose(&input(&facts, &[], &[String::from("mrvpn2")])).unwrap();
         assert_eq!((choice.scope.slot, choice.passed_over.len()), (3, 3));
         assert!(choice.passed_over[0].contains("5305") && choice.passed_over[0].contains("rule_priority"));
+    }
+
+    #[test]
+    fn an_interface_that_the_user_named_means_that_name_and_no_other() {
+        let facts = HostFacts {
+            engines: vec![EngineSeen { slot: 0, device: Some(String::from("mrvpn0")) }],
+            ..HostFacts::default()
+        };
+        let devices = ["lo", "mrvpn0", "vpn"].map(String::from);
+        let named = |device| choose(&SlotInput { device: Some(device), ..input(&facts, &[], &devices) });
+        let error = named("mrvpn0").unwrap_err();
+        assert_eq!(error, SlotError::DeviceTaken { device: String::from("mrvpn0"), ours: true });
+        assert!(error.to_string().contains("another engine") && error.to_string().contains("`interface`"), "{error}");
+        assert!(named("vpn").unwrap_err().to_string().contains("not mrvpn's"));
+        assert_eq!(named("vpn1").unwrap().scope.device, "vpn1");
+        assert_eq!(choose(&input(&facts, &[], &devices)).unwrap().scope.device, "mrvpn1");
     }
 
     #[test]

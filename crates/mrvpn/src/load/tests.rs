@@ -5,6 +5,7 @@ use mrvpn_profile::Secret;
 use super::*;
 use crate::control::Source;
 use crate::load::scratch::Scratch;
+use crate::log_ring::LogRing;
 
 const PROFILE: &str = "client\ndev tun\nremote 192.0.2.1\nremote-cert-tls server\n\
                        <ca>\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n</ca>\n";
@@ -132,6 +133,18 @@ fn an_engine_comes_to_the_same_configuration_without_opening_a_file() {
     assert_eq!(there, here);
     assert_eq!(there.config.tunnels[0].credentials.as_ref().unwrap().user, "engine");
     assert!(there.notes[0].contains("tc.key"), "{:?}", there.notes);
+}
+
+#[test]
+fn what_of_a_profile_is_ignored_stands_in_the_log_under_its_tunnel() {
+    let scratch = Scratch::new("ignored");
+    config(&scratch, "", "");
+    profile(&scratch, "auth-user-pass\nup /bin/true\n");
+    let ring = LogRing::new();
+    ring.during(|| load(&arguments(&scratch), &mut Disk::default())).unwrap();
+    let lines = ring.read(0, usize::MAX).lines;
+    assert_eq!(lines.iter().map(|line| line.tunnel.as_deref()).collect::<Vec<_>>(), [Some("uk")]);
+    assert!(lines[0].text.contains(":11: `up` is ignored"), "{}", lines[0].text);
 }
 
 #[test]

@@ -88,13 +88,10 @@ impl Fields {
 mod tests {
     use super::*;
     use mrvpn_profile::Secret;
-    use tracing_subscriber::filter::LevelFilter;
-    use tracing_subscriber::layer::SubscriberExt;
 
     fn lines(say: impl FnOnce()) -> Vec<String> {
         let ring = LogRing::new();
-        let kept = RingLayer::new(ring.clone()).with_filter(LevelFilter::INFO);
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(kept), say);
+        ring.during(say);
         ring.read(0, usize::MAX).lines.into_iter().map(|line| line.text).collect()
     }
 

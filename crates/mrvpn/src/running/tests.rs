@@ -171,7 +171,7 @@ fn an_interface_of_another_name_is_told_to_the_engine_in_the_place_that_it_has()
         let scratch = Scratch::new("running-scope");
         let arguments = write(&scratch, &["uk", "fr"]);
         let (running, mut heard) = started(arguments.clone(), &[]);
-        running.changes.now.lock().await.config.scope = load::scope_at(3, "work", &mrvpn_netplan::Scope::first());
+        running.changes.now.lock().await.config.scope = load::scope_at(3, "work", &EngineConfig::new());
         let text = std::fs::read_to_string(scratch.path().join("mrvpn.toml")).unwrap();
         let reload = async |running: &Running, heard: &mut mpsc::Receiver<Command>| {
             let sent = bytes(&bundle(arguments.clone(), &[]));

@@ -43,7 +43,7 @@ fn choose(instance: &Instance, config: &EngineConfig) -> Result<SlotChoice, Fail
 
 /// The same place again, whatever the file says now: what stands there is taken over without a gap.
 pub(super) fn taken_over(scope: Scope, instance: &Instance, config: &EngineConfig) -> SlotChoice {
-    let wanted = load::scope_at(scope.slot, instance.name(), &config.scope);
+    let wanted = load::scope_at(scope.slot, instance.name(), config);
     let other = (wanted != scope).then(|| {
         format!(
             "a killed engine of this instance is taken over with its interface {} and priorities from {}; what the file \
@@ -62,7 +62,7 @@ pub(super) fn look(instance: &Instance, config: &EngineConfig) -> Result<(SlotCh
     let chosen = slot::choose(&SlotInput {
         instance: instance.name(),
         rule_priority: config.scope.rule_priority,
-        device: load::named_device(&config.scope),
+        device: config.interface.as_deref(),
         mark: config.mark,
         held: &mrvpn_host::held_slots(&instance.places()),
         facts: &facts,
