@@ -140,7 +140,7 @@ pub struct ErrorStatus {
     pub line: Option<u32>,
     /// When, RFC 3339.
     pub at: String,
-    /// When it tries again, RFC 3339.
+    /// When it tries again, RFC 3339; `None` while it does, and where it does not (state `failed`).
     pub retry_at: Option<String>,
 }
 

@@ -88,7 +88,9 @@ where
             }
             LaneReport::Dropping => self.bursts.begin(now),
             // A hint that anyone on the way can forge: a session that is up lives on until it is silent.
-            LaneReport::SocketError { tunnel, error } => tracing::debug!(%tunnel, %error, "the tunnel's socket"),
+            LaneReport::SocketError { tunnel, error } => {
+                tracing::debug!(tunnel = self.name_of(tunnel), %error, "the tunnel's socket");
+            }
             LaneReport::QueueDown => self.upkeep.ring(now),
             LaneReport::QueueGone => {
                 tracing::warn!("someone has deleted the interface {}: it is made anew", self.scope.device);

@@ -25,7 +25,7 @@ use rustix::thread::set_current_timer_slack;
 use tokio::sync::mpsc;
 
 use super::clock;
-use crate::lane::{Lane, LaneCommand, LaneReport, Turn};
+use crate::lane::{Lane, LaneCommand, LaneReport, SocketError, Turn};
 use outer_socket::OuterSocket;
 use poller::Poller;
 use system_io::SystemIo;
@@ -179,9 +179,7 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
     }
 
     fn obey(&mut self, message: LaneMessage) {
-        if let Some((tunnel, socket)) = message.socket {
-            self.io.adopt(tunnel, socket);
-        }
+        let unusable = message.socket.and_then(|(tunnel, socket)| Some((tunnel, self.io.adopt(tunnel, socket).err()?)));
         let released = match &message.command {
             LaneCommand::Release { tunnel } => Some(*tunnel),
             LaneCommand::Policy(_)
@@ -201,6 +199,10 @@ impl<Q: Queue + AsFd + Send + 'static> LaneThread<Q> {
         self.lane.handle(message.command, clock::now());
         if let Some(tunnel) = released {
             self.io.release(tunnel);
+        }
+        if let Some((tunnel, error)) = unusable {
+            // Without a socket the session is over: its tunnel says so under its name and connects anew.
+            self.lane.socket_failed(tunnel, SocketError::Ended(error.kind()), clock::now());
         }
     }
 

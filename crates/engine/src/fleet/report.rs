@@ -223,6 +223,7 @@ pub(super) fn error_status(error: &TunnelError, file: &str, clocks: ClockPair) -
         file: Some(file.to_owned()),
         line: None,
         at: clocks.rfc3339(error.at),
-        retry_at: error.retry_at.map(|at| clocks.rfc3339(at)),
+        // Once it tries again, that time is over, and what comes next is not known.
+        retry_at: error.retry_at.filter(|at| *at > clocks.moment).map(|at| clocks.rfc3339(at)),
     }
 }

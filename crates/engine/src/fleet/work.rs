@@ -21,7 +21,7 @@ impl Fleet {
         let before = runner.tunnel.state();
         // Whatever the work has left half done is thrown away with the tunnel.
         if catch_unwind(AssertUnwindSafe(|| work(&mut runner.tunnel))).is_err() {
-            tracing::error!(%id, "a fault of mrvpn itself: this tunnel is made anew");
+            tracing::error!(tunnel = %self.name_of(id), "a fault of mrvpn itself: this tunnel is made anew");
             self.make_anew(id, now);
         }
         self.follow(id, before, now);

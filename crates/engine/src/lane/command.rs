@@ -102,7 +102,7 @@ pub enum LaneReport {
         /// Which session.
         attempt: Attempt,
     },
-    /// The TCP stream is over, by the server's wish or by a fault on the way.
+    /// The TCP stream is over, by the server's wish or by a fault on the way; or a socket of any kind cannot be used at all.
     StreamEnded {
         /// Whose.
         tunnel: TunnelId,

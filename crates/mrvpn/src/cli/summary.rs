@@ -160,7 +160,11 @@ fn error_lines(tunnel: &TunnelStatus, error: &ErrorStatus) -> Vec<String> {
     let place = error.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
     let mut lines = vec![format!("{place}: error: {} ({}): {}", error.code, error.stage, error.message)];
     lines.push(format!("  hint: {}", error.hint));
-    lines.extend(error.retry_at.iter().map(|retry| format!("  it goes on trying; next at {retry}")));
+    lines.extend(match (&error.retry_at, tunnel.state.as_str()) {
+        (Some(retry), _) => Some(format!("  it goes on trying; next at {retry}")),
+        (None, "failed" | "stopped" | "up") => None,
+        (None, _) => Some(String::from("  it is trying again now")),
+    });
     lines
 }
 

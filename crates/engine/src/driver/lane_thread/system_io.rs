@@ -67,16 +67,12 @@ impl<Q> SystemIo<Q> {
         Self { queue, sockets: Vec::new(), poller, wanted, trains_refused }
     }
 
-    pub(super) fn adopt(&mut self, tunnel: TunnelId, handed: HandedSocket) {
+    pub(super) fn adopt(&mut self, tunnel: TunnelId, handed: HandedSocket) -> io::Result<()> {
         self.release(tunnel);
-        let adopted = Outer::new(handed, self.wanted).and_then(|outer| {
-            self.poller.watch(tunnel, outer.as_fd())?;
-            Ok(outer)
-        });
-        match adopted {
-            Ok(outer) => self.place(tunnel, outer),
-            Err(error) => tracing::error!(%tunnel, %error, "the tunnel's socket cannot be used"),
-        }
+        let outer = Outer::new(handed, self.wanted)?;
+        self.poller.watch(tunnel, outer.as_fd())?;
+        self.place(tunnel, outer);
+        Ok(())
     }
 
     fn place(&mut self, tunnel: TunnelId, outer: Outer) {

@@ -355,6 +355,16 @@ fn a_server_that_is_gone_is_reported_twice_a_second_at_most() {
 }
 
 #[test]
+fn a_session_whose_socket_cannot_be_used_is_over() {
+    let mut running = start(QueueCapabilities::default());
+    let command = LaneCommand::Adopt { tunnel: UK, attempt: SESSION, keys: Box::new(keys(Side::Client)), ping: None };
+    let unconnected = HandedSocket::Datagrams(UdpSocket::bind("127.0.0.1:0").unwrap());
+    running.handle.send(LaneMessage { command, socket: Some((UK, unconnected)) });
+    let error = ErrorKind::NotConnected;
+    assert_eq!(running.report(), LaneReport::StreamEnded { tunnel: UK, attempt: SESSION, error });
+}
+
+#[test]
 fn a_lane_that_is_stopped_has_closed_its_queue() {
     let running = start(QueueCapabilities::default());
     running.handle.stop();
