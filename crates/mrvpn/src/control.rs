@@ -10,6 +10,8 @@ mod places; // clients that ask, and who leaves when all places are taken
 pub(crate) mod server; // the engine answers
 mod streams; // clients that follow something
 
+use std::collections::BTreeMap;
+
 use mrvpn_engine::FlowQuery;
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +159,9 @@ pub(crate) struct Source {
     /// `--credentials FILE`.
     pub(crate) credentials: Option<String>,
     /// Names of tunnels whose user and password the engine has from a prompt or the service manager: they need not be
+    /// Files of user and password that were given for one profile, absolute, by its tunnel's name.
+    #[serde(default)]
+    pub(crate) accounts: BTreeMap<String, String>,
     /// given again.
     pub(crate) answered: Vec<String>,
 }

@@ -75,7 +75,7 @@ pub(crate) fn load(arguments: &Arguments, reader: &mut impl Reader) -> Result<Lo
     let account = arguments.source.credentials.as_deref().map(Path::new);
     let (engine, wanted, shared) = match &arguments.source.config {
         Some(file) => from_file(Path::new(file), reader)?,
-        None => (EngineConfig::new(), arguments.profiles()?.into_iter().map(Wanted::of_profile).collect(), None),
+        None => (EngineConfig::new(), of_profiles(arguments)?, None),
     };
     let accounts = Accounts {
         shared: account.or(shared.as_deref()).map(|path| credentials::read(reader, path)).transpose()?,
@@ -108,12 +108,19 @@ pub(crate) fn shown(path: &Path) -> String {
     below.unwrap_or(path).display().to_string()
 }
 
+/// Tunnels of profiles that were given as files.
+fn of_profiles(arguments: &Arguments) -> Result<Vec<Wanted>, Failure> {
+    let account = |name: &TunnelName| arguments.source.accounts.get(&name.to_string()).map(PathBuf::from);
+    let named = arguments.profiles()?.into_iter();
+    Ok(named.map(|(name, profile)| Wanted::of_profile(account(&name), name, profile)).collect())
+}
+
 impl Wanted {
-    fn of_profile((name, profile): (TunnelName, PathBuf)) -> Self {
+    fn of_profile(credentials: Option<PathBuf>, name: TunnelName, profile: PathBuf) -> Self {
         Self {
             name,
             profile,
-            credentials: None,
+            credentials,
             default: false,
             strict_server: false,
             accept: Vec::new(),

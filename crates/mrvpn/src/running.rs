@@ -203,6 +203,7 @@ impl Now {
         next.answers.extend(added.answers);
         if next.arguments.source.config.is_none() {
             next.arguments.source.profiles.extend(arguments.source.profiles.iter().cloned());
+            next.arguments.source.accounts.extend(arguments.source.accounts.clone());
         }
         Ok(next)
     }
@@ -225,6 +226,7 @@ impl Now {
         next.config.tunnels.remove(place);
         next.config.rules.iter_mut().for_each(|rule| close_gap(rule, place));
         next.answers.remove(name);
+        next.arguments.source.accounts.remove(name);
         next.arguments.source.profiles.retain(|profile| !profile.starts_with(&format!("{name}=")));
         Ok(next)
     }

@@ -37,6 +37,9 @@ pub(super) enum TunnelVerb {
         /// The profile; NAME=FILE names the tunnel
         #[arg(value_name = "[NAME=]PROFILE")]
         profile: String,
+        /// User and password of this tunnel alone: two lines, mode 0600
+        #[arg(long, value_name = "FILE")]
+        credentials: Option<PathBuf>,
     },
     /// Disconnect it and forget it, with all that its server claimed
     Remove {
@@ -52,7 +55,7 @@ pub(super) fn run(verb: TunnelVerb, named: Option<&str>) -> Result<u8, Failure> 
         TunnelVerb::Stop { name } => ask(&instance, &Request::TunnelStop { name }, &[])?,
         TunnelVerb::Restart { name } => ask(&instance, &Request::TunnelRestart { name }, &[])?,
         TunnelVerb::Remove { name } => ask(&instance, &Request::TunnelRemove { name }, &[])?,
-        TunnelVerb::Add { profile } => add(&instance, &profile)?,
+        TunnelVerb::Add { profile, credentials } => add(&instance, &profile, credentials.as_deref())?,
     };
     let Response::Done { message } = response else { return Err(unexpected()) };
     answer(&message);
@@ -68,13 +71,13 @@ pub(super) fn ask(instance: &Instance, request: &Request, bundle: &[u8]) -> Resu
 }
 
 /// The profile is read here, with the caller's rights, and named beside the tunnels that run.
-fn add(instance: &Instance, profile: &str) -> Result<Response, Failure> {
+fn add(instance: &Instance, profile: &str, credentials: Option<&Path>) -> Result<Response, Failure> {
     hardening::keep_secrets();
     let Response::Source { source } = ask(instance, &Request::Source, &[])? else { return Err(unexpected()) };
     let Response::Status { status } = ask(instance, &Request::Status, &[])? else { return Err(unexpected()) };
     let taken = status.tunnels.iter().filter_map(|tunnel| TunnelName::parse(&tunnel.name).ok());
     let taken: Vec<TunnelName> = taken.collect();
-    let gathered = load::gather(Arguments::one_more(profile, account(&source), &taken)?)?;
+    let gathered = load::gather(Arguments::one_more(profile, credentials, account(&source), &taken)?)?;
     tell_notes(&gathered.loaded.notes);
     let (_, bundle) = gathered.ask(&[])?;
     let bytes = bundle.encode()?;

@@ -27,15 +27,24 @@ impl Arguments {
             config,
             profiles: named_profiles(profiles, &[])?,
             credentials: account.map(absolute).transpose()?,
-            answered: Vec::new(),
+            ..Source::default()
         };
         Ok(Self::again(source))
     }
 
-    /// One more tunnel beside those that have the names of `taken`.
-    pub(crate) fn one_more(profile: &str, account: Option<String>, taken: &[TunnelName]) -> Result<Self, Failure> {
+    /// One more tunnel beside those that have the names of `taken`; with a file of user and password of its `own`, else by
+    /// the engine's `account`.
+    pub(crate) fn one_more(
+        profile: &str,
+        own: Option<&Path>,
+        account: Option<String>,
+        taken: &[TunnelName],
+    ) -> Result<Self, Failure> {
         let profiles = named_profiles(&[profile.to_owned()], taken)?;
-        Ok(Self::again(Source { config: None, profiles, credentials: account, answered: Vec::new() }))
+        let name = profiles.iter().filter_map(|named| Some(named.split_once('=')?.0.to_owned()));
+        let own = own.map(absolute).transpose()?;
+        let accounts = name.zip(own).collect();
+        Ok(Self::again(Source { profiles, accounts, credentials: account, ..Source::default() }))
     }
 
     /// What an engine was started with, to be read again by this process.

@@ -119,7 +119,7 @@ fn a_tunnel_is_added_behind_the_others_and_the_file_is_named_that_does_not_have_
         let scratch = Scratch::new("running-add");
         let (running, mut heard) = started(write(&scratch, &["uk", "fr"]), &[]);
         let profile = scratch.file("de.ovpn", PROFILE, 0o600).display().to_string();
-        let more = Arguments::one_more(&profile, None, &[]).unwrap();
+        let more = Arguments::one_more(&profile, None, None, &[]).unwrap();
         let sent = || bytes(&bundle(more.clone(), &[("de", given("ann"))]));
         let (done, config) = tokio::join!(running.add(sent()), take(&mut heard, Ok(Reloaded::default())));
         let said = done.unwrap();
@@ -155,13 +155,35 @@ fn an_engine_of_profiles_reads_again_what_was_added_and_not_what_was_removed() {
         let path = |name: &str| scratch.file(&format!("{name}.ovpn"), PROFILE, 0o600).display().to_string();
         let (running, mut heard) = started(Arguments::of(None, &[path("uk")], None).unwrap(), &[]);
         assert!(running.remove("uk").await.unwrap_err().hint.unwrap().contains("mrvpn down"));
-        let more = bytes(&bundle(Arguments::one_more(&path("de"), None, &[]).unwrap(), &[]));
+        let more = bytes(&bundle(Arguments::one_more(&path("de"), None, None, &[]).unwrap(), &[]));
         let (done, _) = tokio::join!(running.add(more), take(&mut heard, Ok(Reloaded::default())));
         assert_eq!(done.unwrap(), "de is added and connects.");
         assert_eq!(running.source().await.profiles.len(), 2);
         let (done, _) = tokio::join!(running.remove("uk"), take(&mut heard, Ok(Reloaded::default())));
         assert_eq!(done.unwrap(), "uk is removed.");
         assert_eq!(running.source().await.profiles, [format!("de={}", path("de"))]);
+    });
+}
+
+#[test]
+fn a_tunnel_that_is_added_with_user_and_password_of_its_own_keeps_them_over_a_reload() {
+    run(async {
+        let scratch = Scratch::new("running-own");
+        let path = |name: &str| scratch.file(&format!("{name}.ovpn"), PROFILE, 0o600).display().to_string();
+        let account = |user: &str| scratch.file(user, format!("{user}\nsecret\n"), 0o600);
+        let (all, own) = (account("all"), account("own"));
+        let (running, mut heard) = started(Arguments::of(None, &[path("uk")], Some(&all)).unwrap(), &[]);
+        let engines = running.source().await.credentials;
+        let more = Arguments::one_more(&path("de"), Some(&own), engines, &[]).unwrap();
+        let sent = bytes(&bundle(more, &[]));
+        let (done, config) = tokio::join!(running.add(sent), take(&mut heard, Ok(Reloaded::default())));
+        assert!(done.is_ok());
+        assert_eq!(users(&config), [Some("all"), Some("own")]);
+        let again = bytes(&bundle(Arguments::again(running.source().await), &[]));
+        let (_, config) = tokio::join!(running.reload(again, false), take(&mut heard, Ok(Reloaded::default())));
+        assert_eq!(users(&config), [Some("all"), Some("own")]);
+        let (done, _) = tokio::join!(running.remove("de"), take(&mut heard, Ok(Reloaded::default())));
+        assert!(done.is_ok() && running.source().await.accounts.is_empty());
     });
 }
 
