@@ -29,10 +29,17 @@ use crate::failure::{Failure, USAGE};
 /// Each tunnel keeps the address that its own server assigned; a program that binds to it, or a rule, decides which
 /// tunnel a connection takes. A tunnel that is down refuses its traffic; it never goes another way.
 #[derive(Debug, Parser)]
-#[command(name = "mrvpn", version, propagate_version = true, after_help = AFTER_HELP)]
+#[command(name = "mrvpn", version, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// Which engine is meant, where several run on this machine [default: the only one that runs, else `default`]
-    #[arg(long, global = true, value_name = "INSTANCE", env = "MRVPN_INSTANCE")]
+    /// Which engine, where several run on this machine [default: the only one that runs, else `default`]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "MRVPN_INSTANCE",
+        hide_env_values = true,
+        display_order = 100
+    )]
     instance: Option<String>,
 
     #[command(subcommand)]
@@ -44,6 +51,7 @@ const AFTER_HELP: &str = "\
 To begin:   mrvpn check uk.ovpn              what of the file is used, and what not
             sudo mrvpn up uk.ovpn fr.ovpn    both tunnels, until Ctrl-C
             mrvpn explain example.org        which way it goes, and why
+Who may:    root and the group mrvpn all; who started it with sudo may look (status, explain, events, logs)
 Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration; 3 of `status`: no engine runs";
 
 #[derive(Debug, Subcommand)]
@@ -52,18 +60,25 @@ enum Command {
     ///
     /// Profiles are `.ovpn` files as a provider gives them. One interface carries the addresses of all tunnels; each
     /// tunnel that is lost is connected again. It changes routes and so needs root: `sudo mrvpn up uk.ovpn fr.ovpn`.
+    ///
+    /// With rules of your own, tunnels are in a file: `mrvpn init *.ovpn > mrvpn.toml`, then `sudo mrvpn up`.
     Up(UpArguments),
-    /// Take all down, and leave this machine as if mrvpn had never run; also cleans up after a killed engine
+    /// Take all down, and leave this machine as if mrvpn had never run; also after an engine that was killed
+    ///
+    /// It waits until everything is as before. Where nothing is up, that is fine too.
     Down,
     /// Read the files again that `up` has read; only what changed is touched
     ///
     /// Tunnels and connections that are the same before and after go on undisturbed. A file with a mistake changes nothing.
+    /// Files are read with your rights, and passwords that were typed at `up` need not be typed again.
     Reload {
         /// Print what would change and change nothing
         #[arg(long)]
         dry_run: bool,
     },
     /// Start, stop, restart, add or remove one tunnel; the others are not touched
+    ///
+    /// What is done here lasts until the engine ends. What shall last longer belongs into mrvpn.toml, and `mrvpn reload`.
     #[command(subcommand)]
     Tunnel(tunnel::TunnelVerb),
     /// What `up --detach` starts
@@ -77,6 +92,9 @@ enum Command {
         bundle: usize,
     },
     /// Show tunnels, addresses, default, conflicts, drops (exit code 3 when no engine runs)
+    ///
+    /// For each tunnel: its state, the address that its server assigned, by which addresses a program can choose it, what it
+    /// carries, and what went wrong and what to do. For the whole: which tunnel has what no rule names, and what two want.
     Status {
         /// Print the whole document as one line of JSON
         #[arg(long)]
@@ -91,14 +109,18 @@ enum Command {
     /// its addresses is explained.
     Explain(explain::ExplainArguments),
     /// Print what happens from now on, one event a line, numbered
+    ///
+    /// States of tunnels, addresses that come and go, conflicts, drops; until the engine ends or Ctrl-C.
     Events {
         /// A line of JSON for each
         #[arg(long)]
         json: bool,
     },
     /// Print the engine's log: its last 10,000 lines
+    ///
+    /// It is in the engine's memory and in no file; passwords and keys are never in it.
     Logs {
-        /// Lines of this tunnel only
+        /// Lines of this tunnel alone
         #[arg(value_name = "NAME")]
         tunnel: Option<String>,
         /// Go on with lines to come, until the engine ends or Ctrl-C
@@ -106,6 +128,8 @@ enum Command {
         follow: bool,
     },
     /// Judge profiles and mrvpn.toml without connecting: what is used, ignored and refused, and why
+    ///
+    /// Each with its line. With a mrvpn.toml the profiles that it names are judged too. Exit code 1 where a file is refused.
     Check {
         /// Print one JSON array, an entry a file
         #[arg(long)]
@@ -124,7 +148,8 @@ enum Command {
     },
     /// Print what a shell needs to complete commands
     ///
-    /// For bash: `mrvpn completions bash > ~/.local/share/bash-completion/completions/mrvpn`.
+    /// For bash: `mrvpn completions bash > ~/.local/share/bash-completion/completions/mrvpn`. For fish: `mrvpn completions
+    /// fish > ~/.config/fish/completions/mrvpn.fish`. For zsh: into a file `_mrvpn` in a directory of `$fpath`.
     Completions {
         /// The shell
         shell: Shell,
@@ -143,15 +168,15 @@ struct UpArguments {
     #[arg(short, long, value_name = "FILE", conflicts_with = "profiles")]
     config: Option<PathBuf>,
 
-    /// User and password for tunnels that have none of their own: two lines, mode 0600
+    /// A file of user and password for tunnels that have none of their own: two lines, mode 0600
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
 
-    /// Leave the engine running in the background and return when each tunnel is up or has failed: 0 where all are up
+    /// Leave the engine running in the background, and return when each tunnel is up or has failed (exit code 0: all up)
     #[arg(long)]
     detach: bool,
 
-    /// Report after so many seconds at the latest, whatever is not up yet
+    /// Report after so many seconds at the latest; what is not up yet goes on
     #[arg(long, value_name = "SECS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
     wait: u64,
 

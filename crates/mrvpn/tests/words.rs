@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test program")]
 
+#[path = "support/expected.rs"]
+mod expected; // what was said against what shall be
 #[path = "../src/load/scratch.rs"]
 mod scratch; // directories
 
@@ -109,19 +111,53 @@ fn init_leaves_out_what_cannot_be_used_and_says_so() {
     assert_eq!(run(scratch.path(), &["check", "mrvpn.toml"]).0, 0);
 }
 
+/// Commands of a help text, `help` left out.
+fn commands(help: &str) -> Vec<String> {
+    let listed = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+    let names = listed.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// The help of a command and of all below it.
+fn help(here: &Path, command: &[&str]) -> String {
+    let (code, text, err) = run(here, &[command, &["--help"]].concat());
+    assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
+    let mut all = format!("$ mrvpn {}\n{text}\n", [command, &["--help"]].concat().join(" "));
+    for name in commands(&text) {
+        all += &help(here, &[command, &[&name]].concat());
+    }
+    all
+}
+
 #[test]
-fn every_command_has_help_a_page_and_completions_and_hidden_ones_have_none() {
+fn what_help_and_the_manual_pages_say_is_what_was_read() {
+    let scratch = Scratch::new("said");
+    let here = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/words").join(name);
+    assert_eq!(run(scratch.path(), &["man", "pages"]).0, 0);
+    let pages = scratch.path().join("pages");
+    let mut names: Vec<_> = fs::read_dir(&pages).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    let page = |name| format!("{name:?}\n{}\n", fs::read_to_string(pages.join(name)).unwrap());
+    let man: String = names.iter().map(page).collect();
+    let said = [("help.txt", help(scratch.path(), &[])), ("man.txt", man)];
+    let version = env!("CARGO_PKG_VERSION");
+    let lasting = |text: &str| -> String {
+        text.replace(version, "VERSION").lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    };
+    let compare = |(file, text): &(&str, String)| expected::compare(&here(file), &lasting(text));
+    let differences: Vec<String> = said.iter().filter_map(compare).collect();
+    assert!(differences.is_empty(), "{}\n(MRVPN_WRITE_EXPECTED=1 writes them anew)", differences.join("\n"));
+}
+
+#[test]
+fn every_command_has_a_page_and_completions_and_hidden_ones_have_none() {
     let scratch = Scratch::new("pages");
-    let (code, help, _) = run(scratch.path(), &["--help"]);
-    assert_eq!(code, 0);
-    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let commands: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(commands.contains(&"explain") && commands.contains(&"tunnel") && !commands.contains(&"engine"));
+    let commands = commands(&run(scratch.path(), &["--help"]).1);
+    let has = |name: &str| commands.iter().any(|command| command == name);
+    assert!(has("explain") && has("tunnel") && !has("engine"));
     assert_eq!(run(scratch.path(), &["man", "pages"]).0, 0);
     let (_, completions, _) = run(scratch.path(), &["completions", "bash"]);
-    for command in commands.iter().filter(|command| **command != "help") {
-        let (code, help, _) = run(scratch.path(), &[command, "--help"]);
-        assert!(code == 0 && help.len() > 100, "{command}: {help}");
+    for command in &commands {
         assert!(scratch.path().join(format!("pages/mrvpn-{command}.1")).is_file(), "{command}");
         assert!(completions.contains(command), "{command}");
     }

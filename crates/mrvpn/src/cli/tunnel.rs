@@ -19,31 +19,36 @@ use crate::load::{self, arguments::Arguments};
 pub(super) enum TunnelVerb {
     /// Connect it again after a stop or a failure
     Start {
-        /// The tunnel
+        /// Its name, as `mrvpn status` shows it
         name: String,
     },
     /// Disconnect it: rules keep what they give to it, what its server claimed is let go
+    ///
+    /// What a rule gives to it is refused until it is started again. For what its server claimed, it says who carries that
+    /// now.
     Stop {
-        /// The tunnel
+        /// Its name, as `mrvpn status` shows it
         name: String,
     },
     /// Disconnect it and connect it again
     Restart {
-        /// The tunnel
+        /// Its name, as `mrvpn status` shows it
         name: String,
     },
     /// Bring up one more tunnel, behind those that run
+    ///
+    /// Where the engine was started with a mrvpn.toml, the tunnel is gone with the next reload unless it is written there.
     Add {
         /// The profile; NAME=FILE names the tunnel
         #[arg(value_name = "[NAME=]PROFILE")]
         profile: String,
-        /// User and password of this tunnel alone: two lines, mode 0600
+        /// A file of user and password of this tunnel alone: two lines, mode 0600
         #[arg(long, value_name = "FILE")]
         credentials: Option<PathBuf>,
     },
     /// Disconnect it and forget it, with all that its server claimed
     Remove {
-        /// The tunnel
+        /// Its name, as `mrvpn status` shows it
         name: String,
     },
 }

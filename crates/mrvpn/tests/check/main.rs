@@ -5,6 +5,8 @@
 #![expect(clippy::tests_outside_test_module, reason = "all of this is a test")]
 
 mod bombs; // files that are made to cost time or memory
+#[path = "../support/expected.rs"]
+mod expected; // what was said against what shall be
 mod hostile; // files that would run, load or write something
 mod named_files; // files that name files
 mod program; // running the program

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::expected::compare;
 use crate::program::{Said, check};
 use crate::scratch::Scratch;
 
@@ -61,29 +62,6 @@ fn as_text(said: &Said) -> String {
 /// An entry a line would be hard to read in a review.
 fn as_json(said: &Said) -> String {
     format!("{}\n", serde_json::to_string_pretty(&said.json()).expect("a value is JSON"))
-}
-
-/// What differs, or nothing; writes the file where it is asked for.
-fn compare(file: &Path, got: &str) -> Option<String> {
-    if std::env::var_os("MRVPN_WRITE_EXPECTED").is_some() {
-        fs::write(file, got).expect("expected/ can be written");
-        return None;
-    }
-    let expected = fs::read_to_string(file).unwrap_or_default();
-    (expected != got).then(|| format!("{}\n{}", file.display(), difference(&expected, got)))
-}
-
-/// The lines between the first and the last that differ: expected ones with `-`, those that came with `+`.
-fn difference(expected: &str, got: &str) -> String {
-    let (old, new): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), got.lines().collect());
-    let before = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-    let rest = old.len().min(new.len()) - before;
-    let after = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(old, new)| old == new).count();
-    let lines = |mark: char, lines: &[&str]| {
-        let part = &lines[before..lines.len() - after];
-        part.iter().map(|line| format!("  {mark} {line}\n")).collect::<String>()
-    };
-    format!("  from line {}:\n{}{}", before + 1, lines('-', &old), lines('+', &new))
 }
 
 fn here(directory: &str) -> PathBuf {
