@@ -1,6 +1,8 @@
 //! The program under test, run in the client's namespace as a user would run it: `mrvpn up`, `status --json`, `down`,
 //! signals. It is known by the contract of its command line alone; no crate of it is linked here.
 
+mod again; // one instance over several runs
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -18,6 +20,9 @@ use crate::{
     scratch::{Scratch, unique_name},
     world::World,
 };
+
+pub use commands::{User, become_user, for_all};
+pub use detached::Detached;
 
 /// How long an engine may take to end after a signal or `down`: two seconds and the exit notices of all tunnels.
 pub const END: Duration = Duration::from_secs(5);
@@ -206,8 +211,9 @@ pub fn tunnel(status: &Value, name: &str) -> Value {
 ///
 /// # Panics
 /// When there is neither.
+#[must_use]
 #[track_caller]
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     env::var_os("MRVPN_BIN").map(PathBuf::from).or_else(|| beside_the_tests("mrvpn")).unwrap_or_else(|| {
         panic!("the program under test is not built: run `cargo xtask test`, or set MRVPN_BIN to its path")
     })

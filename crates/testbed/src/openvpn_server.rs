@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
+
 use crate::{
     netns::Netns,
     pki::Pki,
@@ -24,6 +26,9 @@ pub const ACCOUNT: (&str, &str) = ("alice", "correct horse");
 /// A server says this when it takes clients.
 const READY: &str = "Initialization Sequence Completed";
 
+/// And this when it has told them that it ends.
+const GOODBYE: &str = "SENT CONTROL";
+
 /// Where a server stands: its address and port outside, its device and its network inside.
 #[derive(Clone, Debug)]
 pub struct Seat {
@@ -35,7 +40,7 @@ pub struct Seat {
     pub port: u16,
     /// The tun device.
     pub device: String,
-    /// Network and mask of `server`.
+    /// Network and mask of `server`; empty where it assigns no IPv4 address.
     pub network: (String, String),
 }
 
@@ -97,6 +102,26 @@ impl OpenvpnServer {
         self.process = None;
     }
 
+    /// Asks it to end and kills it once it has said so to its clients (`explicit-exit-notify` must be in its lines): they
+    /// know at once, where a killed server leaves them to their timers.
+    ///
+    /// # Panics
+    /// When it does not run, or says nothing.
+    #[track_caller]
+    pub fn dismiss(&mut self) {
+        let mut process = self.process.take().unwrap_or_else(|| panic!("no server runs in {}", self.seat.name));
+        process.signal(Signal::TERM);
+        process.wait_for(GOODBYE, Duration::from_secs(3));
+        // The packets themselves follow within the same turn of its loop, and again a second later.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    /// Whether it was started and not killed.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Its process id.
     ///
     /// # Panics
@@ -123,7 +148,11 @@ impl OpenvpnServer {
         let (seat, options, at) = (&self.seat, &self.options, |name: &str| pki.path(name));
         let identity = &options.identity;
         let mut lines = vec![
-            format!("server {} {}", seat.network.0, seat.network.1),
+            if seat.network.0.is_empty() {
+                String::from("mode server\ntls-server")
+            } else {
+                format!("server {} {}", seat.network.0, seat.network.1)
+            },
             format!("local {}\nport {}\nproto {}", seat.outer, seat.port, protocol(options)),
             format!("dev {}\ndev-type tun\ntopology subnet", seat.device),
             format!("ca {}\ndh none", at("ca.crt")),

@@ -156,6 +156,14 @@ impl World {
         }
     }
 
+    /// Ends a region's server, if one runs; it tells its clients: see [`OpenvpnServer::dismiss`].
+    #[track_caller]
+    pub fn dismiss_server(&mut self, region: Region) {
+        if let Some(server) = self.servers.get_mut(region.name).filter(|server| server.is_started()) {
+            server.dismiss();
+        }
+    }
+
     /// Starts a killed server again.
     ///
     /// # Panics

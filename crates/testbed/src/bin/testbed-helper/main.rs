@@ -7,10 +7,13 @@ mod ask; // one question by TCP or UDP
 mod dns; // the name server
 mod flows; // a thousand flows at once
 mod forge; // ICMP errors about a connection that is fine
+mod half_open; // control clients that never finish
+mod lan; // multicast and broadcast, heard and sent
 mod pattern; // bytes that both sides can make and compare
 mod probe; // many questions a second, and the longest silence
 mod scan; // what answers where nothing should
 mod serve; // the service of a region
+mod session; // a connection that lives as long as it is wanted
 mod stream; // one TCP connection kept busy until it breaks
 mod trace; // who says that a time to live is over
 mod transfer; // megabytes each way, compared byte by byte
@@ -39,6 +42,11 @@ fn run(command: &str, arguments: &Arguments) -> Result<(), String> {
         "probe" => say(&probe::run(arguments)?),
         "transfer" => say(&transfer::run(arguments)?),
         "flows" => say(&flows::run(arguments)?),
+        "session-listen" => session::listen(arguments),
+        "session" => session::dial(arguments),
+        "half-open" => say(&half_open::run(arguments)?),
+        "hear" => lan::hear(arguments),
+        "tell" => say(&lan::tell(arguments)?),
         "stream" => say(&stream::run(arguments)?),
         "scan" => say(&scan::run(arguments)?),
         "trace" => say(&trace::run(arguments)?),
