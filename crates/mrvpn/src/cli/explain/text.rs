@@ -13,7 +13,9 @@ const LIVE_SHOWN: usize = 2;
 pub(super) fn text(explained: &Explained) -> String {
     let mut lines = vec![format!("{} {}.", flow(explained), fate(explained))];
     lines.push(format!("Why: {}.", because(explained)));
-    lines.extend(explained.source.as_ref().map(|source| sources(explained, source)));
+    // What is refused has no use for a source that it would not have.
+    let source = explained.source.as_ref().filter(|source| source.sent.is_some() || explained.state != "refused");
+    lines.extend(source.map(|source| sources(explained, source)));
     lines.extend(some(&explained.not, NOT_SHOWN, not));
     lines.extend(some(&explained.live, LIVE_SHOWN, live));
     lines.join("\n")
@@ -58,7 +60,7 @@ fn sources(explained: &Explained, source: &SourceShown) -> String {
     let tunnel = explained.via.as_deref().unwrap_or("the tunnel");
     match source.sent {
         Some(sent) => format!("Source: {} for the program, {sent} for the server of {tunnel}.", source.seen),
-        None => format!("Source: {} for the program; {tunnel} has no address of this family now.", source.seen),
+        None => format!("Source: {} for the program; {tunnel} has no address for it yet.", source.seen),
     }
 }
 

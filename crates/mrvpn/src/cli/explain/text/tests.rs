@@ -94,7 +94,7 @@ fn each_reason_and_each_state_has_its_sentence() {
 
 #[test]
 fn eight_lines_are_the_most() {
-    let mut explained = explained(Some("fr"), by("rule", None, "rule 1 of the file"), "up");
+    let mut explained = explained(Some("fr"), by("rule", None, "rule 1 of the file"), "held");
     explained.source = Some(SourceShown { seen: [198, 18, 0, 1].into(), sent: None });
     explained.not = vec![rejected(None, by("fallback", None, ""), "there is a default tunnel"); 20];
     let live = LiveShown {
@@ -108,5 +108,5 @@ fn eight_lines_are_the_most() {
     let text = text(&explained);
     assert_eq!(text.lines().count(), 8, "{text}");
     assert!(text.contains("And 18 more of these") && text.contains("And 19 more of these"), "{text}");
-    assert!(text.contains("fr has no address of this family now."), "{text}");
+    assert!(text.contains("fr has no address for it yet."), "{text}");
 }
