@@ -21,7 +21,17 @@ impl Counters {
     #[must_use]
     #[track_caller]
     pub fn read(netns: &Netns) -> Self {
-        let text = netns.run("nft", &["-j", "list", "counters", "table", "inet", "watch"]);
+        Self::read_table(netns, "watch")
+    }
+
+    /// Reads the counters of another table of family `inet`.
+    ///
+    /// # Panics
+    /// When there is no such table.
+    #[must_use]
+    #[track_caller]
+    pub fn read_table(netns: &Netns, table: &str) -> Self {
+        let text = netns.run("nft", &["-j", "list", "counters", "table", "inet", table]);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         let rows = value["nftables"].as_array().cloned().unwrap_or_default();
         let counters = rows.iter().filter_map(|row| {

@@ -2,6 +2,8 @@
 //! signals. It is known by the contract of its command line alone; no crate of it is linked here.
 
 mod again; // one instance over several runs
+mod commands; // other commands, other users
+mod detached; // an engine in the background
 
 use std::{
     env, fs,

@@ -7,7 +7,9 @@ mod ask; // one question by TCP or UDP
 mod dns; // the name server
 mod flows; // a thousand flows at once
 mod forge; // ICMP errors about a connection that is fine
+mod forward; // a local wrapper
 mod half_open; // control clients that never finish
+mod knock; // claimed flows that never rest
 mod lan; // multicast and broadcast, heard and sent
 mod pattern; // bytes that both sides can make and compare
 mod probe; // many questions a second, and the longest silence
@@ -44,7 +46,9 @@ fn run(command: &str, arguments: &Arguments) -> Result<(), String> {
         "flows" => say(&flows::run(arguments)?),
         "session-listen" => session::listen(arguments),
         "session" => session::dial(arguments),
+        "forward" => forward::run(arguments),
         "half-open" => say(&half_open::run(arguments)?),
+        "knock" => say(&knock::run(arguments)?),
         "hear" => lan::hear(arguments),
         "tell" => say(&lan::tell(arguments)?),
         "stream" => say(&stream::run(arguments)?),
