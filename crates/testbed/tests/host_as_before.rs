@@ -41,7 +41,8 @@ fn every_end(rp_filter: u8) {
         let mut engine = Mrvpn::up(&world, &world.write_config(RULES));
         engine.wait(|status| status["default"]["via"] == "fr");
         for region in REGIONS {
-            assert!(ask(&world.client, PROTOS[0], region.inner, None).is(region.name, region.client));
+            let answer = ask(&world.client, PROTOS[0], region.inner, None);
+            assert!(answer.is(region.name, region.client), "{name}: {answer:?}\n{}", engine.log());
         }
         assert_ne!(before, HostSnapshot::take(&world.client), "there is something to take away");
         end(engine);
