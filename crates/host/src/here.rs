@@ -3,21 +3,25 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mrvpn_netplan::HostError;
 use rustix::fs::{FlockOperation, flock};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use crate::linux::failed;
+use crate::sys;
 
 /// A boot and a network namespace of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Here {
     /// The kernel's own name of this boot.
     pub(crate) boot: String,
-    /// Number of the namespace (inode of `/proc/thread-self/ns/net`).
+    /// Number of the namespace: its cookie, which no other has had since boot. On a kernel without cookies (before 5.14) the
+    /// inode of `/proc/thread-self/ns/net`, which a later namespace may have again.
     pub(crate) namespace: u64,
 }
 
@@ -25,7 +29,10 @@ impl Here {
     /// That of this thread.
     pub(crate) fn now() -> io::Result<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino();
+        let namespace = match cookie() {
+            Ok(number) => number,
+            Err(_) => fs::metadata("/proc/thread-self/ns/net")?.ino(),
+        };
         Ok(Self { boot: String::from(boot.trim()), namespace })
     }
 
@@ -33,6 +40,11 @@ impl Here {
     pub(crate) fn file(&self, shared: &Path, what: &str) -> PathBuf {
         shared.join(format!("netns-{}.{what}", self.namespace))
     }
+}
+
+fn cookie() -> io::Result<u64> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    sys::namespace_number(socket.as_fd())
 }
 
 /// Held while an engine chooses its place. Dropped, the next one may.

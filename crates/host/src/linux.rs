@@ -28,8 +28,8 @@ pub struct LinuxHost {
     scope: Option<Scope>,
     /// Devices that it has made or joined.
     devices: Vec<String>,
-    /// The firewall that was set last, and what the kernel said of it right after.
-    firewall: Option<(Firewall, Fingerprint)>,
+    /// The firewall that was set last, and what the kernel said of it right after, if it could tell.
+    firewall: Option<(Firewall, Option<Fingerprint>)>,
 }
 
 impl LinuxHost {
@@ -179,20 +179,30 @@ impl LinuxHost {
         });
         let set = self.nft().map_err(NftError::System).and_then(|nft| {
             nft.set(to, &asked)?;
-            Ok(nft.fingerprint(&to.table)?)
+            Ok(nft.fingerprint(&to.table).ok().flatten())
         });
         let fingerprint = set.map_err(|error| not_set(&to.table, error))?;
-        self.firewall = fingerprint.map(|fingerprint| (to.clone(), fingerprint));
+        self.firewall = Some((to.clone(), fingerprint));
         Ok(())
     }
 
-    /// The firewall that was set last, if the kernel says the same of it as right after.
+    /// The firewall that was set last, if the kernel says the same of it as right after. Where it says something else it is
+    /// another one than anyone wants, of no device: to be set anew, or removed. Where the kernel cannot tell, it is taken to
+    /// be as it was.
     fn standing_firewall(&mut self, scope: &Scope) -> Option<Firewall> {
-        let (firewall, fingerprint) = self.firewall.take().filter(|(firewall, _)| firewall.table == scope.firewall)?;
-        let now = self.nft().and_then(|nft| nft.fingerprint(&firewall.table)).ok().flatten();
-        let same = now.as_ref() == Some(&fingerprint);
-        self.firewall = same.then(|| (firewall.clone(), fingerprint));
-        same.then_some(firewall)
+        let (firewall, fingerprint) = self.firewall.clone().filter(|(firewall, _)| firewall.table == scope.firewall)?;
+        match self.nft().and_then(|nft| nft.fingerprint(&firewall.table)) {
+            Ok(now @ Some(_)) if now == fingerprint => Some(firewall),
+            Ok(Some(_)) => {
+                tracing::debug!(firewall.table, "the tables are not as they were set");
+                Some(Firewall { device: String::new(), ..firewall })
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::debug!(%error, firewall.table, "the tables cannot be read");
+                Some(firewall)
+            }
+        }
     }
 
     fn set_setting(&mut self, step: &Step) -> io::Result<()> {

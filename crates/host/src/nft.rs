@@ -22,6 +22,9 @@ const SET: u16 = 2;
 /// NFTA_SET_ELEM_LIST_ELEMENTS.
 const ELEMENTS: u16 = 3;
 
+/// How often tables are read until two readings are the same.
+const READ_TRIES: u32 = 8;
+
 /// The kernel's nftables, of the network namespace of the thread that opened it.
 pub(crate) struct Nft {
     socket: RawNetlink,
@@ -95,8 +98,21 @@ impl Nft {
         Ok(names)
     }
 
-    /// What the kernel says of the tables of this name; `None` where one of them is not there.
+    /// What the kernel says of the tables of this name; `None` where one of them is not there. Asked until it says the same
+    /// twice: while others change their tables, the kernel (6.18) may leave out part of a list and not say so.
     pub(crate) fn fingerprint(&mut self, name: &str) -> io::Result<Option<Fingerprint>> {
+        let mut last = self.described(name)?;
+        for _ in 0..READ_TRIES {
+            let next = self.described(name)?;
+            if next == last {
+                return Ok(next);
+            }
+            last = next;
+        }
+        Err(io::Error::new(io::ErrorKind::Interrupted, "the kernel's tables changed each time they were read"))
+    }
+
+    fn described(&mut self, name: &str) -> io::Result<Option<Fingerprint>> {
         let mut all = Vec::new();
         for table in both(name) {
             let described = self.of_table(Kind::GetTable, table)?;
@@ -119,7 +135,8 @@ impl Nft {
     /// Tables, chains or rules that belong to a table, as they are. Rules come in their order, the others in that in
     /// which they were made.
     fn of_table(&mut self, kind: Kind, table: Table<'_>) -> io::Result<Vec<Vec<u8>>> {
-        let answers = self.ask(kind, table.family, &Attributes::default())?;
+        // The kernel leaves out the rules and sets of other tables when it is given the name.
+        let answers = self.ask(kind, table.family, &Attributes::default().name(OF_TABLE, table.name))?;
         let belongs = |answer: &&Message| attribute::is_name(attributes(answer), OF_TABLE, table.name);
         Ok(answers.iter().filter(belongs).map(|answer| attributes(answer).to_vec()).collect())
     }

@@ -67,8 +67,9 @@ impl Settings {
     /// Makes the setting what is needed, and notes that `holder` needs it.
     pub(crate) fn hold(&mut self, setting: Setting, holder: &str) -> io::Result<()> {
         let (path, wanted) = place(setting);
-        let now = value(path)?;
         let mut open = self.open()?;
+        // Read while nobody else holds or releases it.
+        let now = value(path)?;
         let entry = open.held.settings.entry(setting).or_default();
         if entry.holders.is_empty() {
             entry.before.clone_from(&now);

@@ -1,7 +1,7 @@
-//! The ioctls of /dev/net/tun, and nothing else: the only unsafe code of this crate (tun.c of the Linux kernel,
-//! linux/if_tun.h). Which flags and when is [`crate::tun`]'s.
+//! The ioctls of /dev/net/tun and one socket option, and nothing else: the only unsafe code of this crate (tun.c of the
+//! Linux kernel, linux/if_tun.h). Which flags and when is [`crate::tun`]'s.
 
-#![expect(unsafe_code, reason = "ioctl has no safe form")]
+#![expect(unsafe_code, reason = "ioctl has no safe form, and no library has the option")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -49,6 +49,20 @@ pub(crate) fn set_persistent(tun: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: TUNSETPERSIST takes its argument by value and touches no memory of ours.
     let result = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETPERSIST, 1 as libc::c_ulong) };
     checked(result)
+}
+
+/// SO_NETNS_COOKIE: the number of the socket's network namespace, which no other has had since boot.
+///
+/// # Errors
+/// The kernel is older than 5.14.
+pub(crate) fn namespace_number(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut number = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    let (option, value) = (libc::SO_NETNS_COOKIE, (&raw mut number).cast());
+    // SAFETY: the option is eight bytes, which `number` has room for and `length` says; both outlive the call; the
+    // descriptor is borrowed and therefore open.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, &raw mut length) };
+    checked(result).map(|()| number)
 }
 
 fn checked(result: libc::c_int) -> io::Result<()> {
