@@ -193,7 +193,7 @@ fn topologies_are_mixed_and_claim_what_each_reaches() {
     }
 }
 
-// proves: T-36, I-1, I-2
+// proves: T-36
 #[test]
 fn what_no_server_may_claim_stays_the_hosts_and_the_other_tunnels() {
     for rp_filter in [0, 1, 2] {
