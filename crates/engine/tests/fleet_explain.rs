@@ -49,7 +49,7 @@ fn on_a_host(lan_allowed: bool, rules: Vec<Rule>) -> Table {
         on_link: vec![on("192.168.1.0/24"), on("198.51.100.0/24")],
         routed: vec!["192.168.9.0/24".parse().unwrap()],
         addresses: vec!["192.168.1.5".parse().unwrap(), "198.51.100.5".parse().unwrap()],
-        engines: vec![EngineSeen { slot: 1, device: Some("mrvpn1".to_owned()) }],
+        engines: vec![EngineSeen { slot: 1, device: Some("mrvpn1".to_owned()), ..EngineSeen::default() }],
         ..HostFacts::default()
     };
     let config = EngineConfig { rules, tunnels, lan_allowed, ..EngineConfig::new() };

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use mrvpn_netplan::plan::Family;
 use mrvpn_netplan::{EngineSeen, HostFacts, OnLink, Scope};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -35,6 +36,14 @@ pub(crate) fn read(netlink: &mut Netlink, ours: &[String], scope: Option<&Scope>
             .for_each(|rule| take_rule(&mut facts, rule));
     }
     facts.engines = engines(&routes, &all, scope.map(|scope| scope.slot));
+    for engine in &mut facts.engines {
+        let devices: Vec<Link> =
+            all.iter().filter(|link| Some(&link.name) == engine.device.as_ref()).cloned().collect();
+        for family in [Family::V4, Family::V6] {
+            engine.sources.extend(addresses(netlink, family, &devices)?);
+        }
+        engine.sources.sort();
+    }
     let inside = |name: &String| {
         let of_engine = facts.engines.iter().any(|engine| engine.device.as_ref() == Some(name));
         of_engine || ours.contains(name) || scope.is_some_and(|scope| scope.device == *name)
@@ -75,13 +84,23 @@ fn engines(routes: &[RouteMessage], links: &[Link], own: Option<u8>) -> Vec<Engi
         let link = links.iter().find(|link| Some(link.index) == route::device(message));
         // IPv6 says of a route without a device that it goes to loopback.
         let device = link.filter(|link| !link.loopback).map(|link| link.name.clone());
+        let claim = claim(message).filter(|_| device.is_some());
         match engines.iter_mut().find(|engine| engine.slot == slot) {
-            Some(engine) => engine.device = engine.device.take().or(device),
-            None => engines.push(EngineSeen { slot, device }),
+            Some(engine) => {
+                engine.device = engine.device.take().or(device);
+                engine.claims.extend(claim);
+            }
+            None => engines.push(EngineSeen { slot, device, claims: claim.into_iter().collect(), sources: Vec::new() }),
         }
     }
+    engines.iter_mut().for_each(|engine| engine.claims.sort());
     engines.sort();
     engines
+}
+
+/// The prefix that a route of an engine takes in, if it is no default.
+fn claim(message: &RouteMessage) -> Option<IpNet> {
+    route::destination(message).filter(|net| net.prefix_len() > 0)
 }
 
 fn take_rule(facts: &mut HostFacts, message: &RuleMessage) {

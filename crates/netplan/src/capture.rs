@@ -9,10 +9,11 @@
 //! P      fwmark MARK goto P+99        the engine's own sockets
 //! P+4    to POOLS lookup ALL          our own and virtual addresses
 //! P+5    from SOURCE lookup ALL       anchor and bind (a line for all), presented: always, forwarded ones too
+//! P+6    from OTHERS goto P+99        addresses of engines beside this one
 //! P+6    to BYPASS goto P+99          outer addresses of local wrappers
 //! P+10.. the user's rules, in runs    in: `iif lo lookup ALL`; out: `goto P+99`
 //! P+29   DHCP goto P+99               only where the LAN is blocked
-//! P+30   iif lo lookup CLAIMS         claims, default; the LAN, `net_gateway` routes, other engines' pools as `throw`
+//! P+30   iif lo lookup CLAIMS         claims, default; the LAN, `net_gateway` routes, other engines' pools and claims as `throw`
 //! P+99   nop                          rules of others and `main` follow
 //! ```
 //!
@@ -52,7 +53,8 @@ pub const PRIORITIES: u32 = 100;
 /// Where among them the line is that looks the claims up.
 pub const CLAIMS_OFFSET: u32 = 30;
 
-/// Where among the priorities the lines of [`PlanInput::bypass`] are: behind those of our own addresses.
+/// Where among the priorities the lines of [`PlanInput::bypass`] are, and those of other engines' addresses: behind those of
+/// our own addresses.
 const BYPASS_OFFSET: u32 = 6;
 /// Destination ports of DHCP and DHCPv6 servers.
 const DHCP_PORTS: [(Family, u16); 2] = [(Family::V4, 67), (Family::V6, 547)];
@@ -172,6 +174,11 @@ fn frame(input: &PlanInput<'_>, family: Family) -> Vec<PolicyRule> {
     lines.extend(
         bypass.into_iter().map(|net| PolicyRule { to: Some(net), ..line(input.at(BYPASS_OFFSET), family, leave) }),
     );
+    lines.extend(
+        sources_beside(input, family)
+            .into_iter()
+            .map(|net| PolicyRule { from: Some(net), ..line(input.at(BYPASS_OFFSET), family, leave) }),
+    );
     if !input.lan_allowed {
         lines.extend(dhcp_port(family).map(|port| PolicyRule {
             local: true,
@@ -189,6 +196,13 @@ fn sources(book: &AddressBook) -> Vec<IpNet> {
     let single = book.pools().of_single();
     let elsewhere = |address: &IpNet| !single.iter().any(|net| net.contains(address));
     single.into_iter().chain(book.interface_addresses().into_iter().filter(elsewhere)).collect()
+}
+
+/// What is bound to an address of an engine beside this one is that engine's, whatever is claimed here. Where both have the
+/// same address, the line before this one has taken it.
+fn sources_beside(input: &PlanInput<'_>, family: Family) -> BTreeSet<IpNet> {
+    let sources = input.facts.engines.iter().flat_map(|engine| &engine.sources);
+    sources.map(|address| IpNet::from(*address)).filter(|net| family.has(net)).collect()
 }
 
 fn dhcp_port(family: Family) -> Option<u16> {

@@ -96,12 +96,16 @@ impl HostFacts {
 }
 
 /// Another engine, as its routes show it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EngineSeen {
     /// Its slot.
     pub slot: u8,
     /// Its interface; `None` where that is gone.
     pub device: Option<String>,
+    /// Prefixes that it captures for its tunnels, defaults left out; sorted.
+    pub claims: Vec<IpNet>,
+    /// Addresses of its interface, sorted: what is bound to them is its own.
+    pub sources: Vec<IpAddr>,
 }
 
 /// Connections and services of the host.

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn the_lowest_place_that_no_engine_has_is_taken() {
         let facts = HostFacts {
-            engines: vec![EngineSeen { slot: 0, device: Some(String::from("mrvpn0")) }],
+            engines: vec![EngineSeen { device: Some(String::from("mrvpn0")), ..EngineSeen::default() }],
             ..HostFacts::default()
         };
         let choice = choose(&input(&facts, &[1], &[String::from("mrvpn0")])).unwrap();
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn an_interface_that_the_user_named_means_that_name_and_no_other() {
         let facts = HostFacts {
-            engines: vec![EngineSeen { slot: 0, device: Some(String::from("mrvpn0")) }],
+            engines: vec![EngineSeen { device: Some(String::from("mrvpn0")), ..EngineSeen::default() }],
             ..HostFacts::default()
         };
         let devices = ["lo", "mrvpn0", "vpn"].map(String::from);

@@ -350,11 +350,34 @@ fn the_pools_of_an_engine_beside_this_one_stay_its_own_while_a_default_stands() 
     let to_second = [probe_to("198.18.32.254"), probe_to("198.19.32.9"), probe_to("2001:2:0:11::fe")];
     let alone = host_with(&case.plan().unwrap());
     assert!(to_second.iter().all(|probe| captured(&alone.route(probe))), "nobody else is there");
-    case.facts.engines = vec![mrvpn_netplan::EngineSeen { slot: 1, device: Some(String::from("mrvpn1")) }];
+    case.facts.engines = vec![mrvpn_netplan::EngineSeen {
+        slot: 1,
+        device: Some(String::from("mrvpn1")),
+        ..mrvpn_netplan::EngineSeen::default()
+    }];
     let beside = host_with(&case.plan().unwrap());
     assert!(to_second.iter().all(|probe| beside.route(probe) == Verdict::Clear));
     assert!(captured(&beside.route(&probe_to("198.18.0.254"))));
     assert_eq!(case.plan().unwrap().firewall.unwrap().others, ["mrvpn1"]);
+}
+
+#[test]
+fn what_an_engine_beside_this_one_claims_or_has_bound_is_its_own_unless_it_is_claimed_here_too() {
+    let mut case = three_tunnels();
+    let bound = Probe { from: Some("10.77.0.2".parse().unwrap()), ..probe_to("203.0.113.10") };
+    let alone = host_with(&case.plan().unwrap());
+    assert!(captured(&alone.route(&probe_to("10.77.1.1"))) && captured(&alone.route(&bound)), "the default takes it");
+    case.facts.engines = vec![mrvpn_netplan::EngineSeen {
+        slot: 1,
+        device: Some(String::from("mrvpn1")),
+        claims: vec!["10.77.0.0/16".parse().unwrap(), "10.101.0.0/16".parse().unwrap()],
+        sources: vec!["10.77.0.2".parse().unwrap()],
+    }];
+    let beside = host_with(&case.plan().unwrap());
+    assert_eq!(beside.route(&probe_to("10.77.1.1")), Verdict::Clear);
+    assert_eq!(beside.route(&bound), Verdict::Clear);
+    assert!(captured(&beside.route(&probe_to("10.101.3.4"))), "an equal claim is the lower slot's");
+    assert!(captured(&beside.route(&probe_to("203.0.113.10"))));
 }
 
 #[test]

@@ -53,7 +53,9 @@ impl Mrvpn {
     #[track_caller]
     pub fn start_in<S: AsRef<str>>(netns: &Netns, arguments: &[S], scratch: &Scratch) -> Self {
         let instance = unique_name();
-        let mut command = netns.command(program());
+        // Signals as on a terminal: who runs the tests may have them ignored (`nohup`), and the program leaves them so.
+        let mut command = netns.command("env");
+        command.args(["--default-signal=HUP,INT,TERM"]).arg(program());
         command.args(["--instance", &instance, "up"]).args(arguments.iter().map(AsRef::as_ref));
         command.envs([("RUST_BACKTRACE", "1"), ("MRVPN_LOG", "trace")]).current_dir(scratch.path());
         let process = Process::start(&format!("mrvpn-{instance}"), command, scratch.path());

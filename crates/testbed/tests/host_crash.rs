@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use mrvpn_host::{LinuxHost, LinuxQueue, Places, clean, held_slots, leftover, lock_namespace, sweep};
 use mrvpn_netplan::slot::{SlotInput, choose};
-use mrvpn_netplan::{DeviceSpec, EngineSeen, Host, HostError, Plan, Queue, Scope, Setting, Step, apply, diff};
+use mrvpn_netplan::{DeviceSpec, Host, HostError, Plan, Queue, Scope, Setting, Step, apply, diff};
 use mrvpn_testbed::{HostSnapshot, Scratch, unique_name, wait_until};
 
 use crate::host_support::{FAR, MARK, Street, device, inside, wanted_of};
@@ -211,7 +211,8 @@ fn two_engines_have_places_of_their_own_and_hold_a_setting_together() {
         let lock = lock_namespace(&of_second.shared).unwrap();
         let mut looking = LinuxHost::new().unwrap();
         let facts = looking.facts().unwrap();
-        assert_eq!(facts.engines, [EngineSeen { slot: 0, device: Some(String::from("mrvpn0")) }]);
+        let seen: Vec<_> = facts.engines.iter().map(|engine| (engine.slot, engine.device.as_deref())).collect();
+        assert_eq!(seen, [(0, Some("mrvpn0"))]);
         assert!(!facts.on_link.iter().any(|on| on.device == "mrvpn0"));
         assert!(!facts.addresses.contains(&"198.18.0.1".parse().unwrap()), "{facts:?}");
         let held = held_slots(&of_second);

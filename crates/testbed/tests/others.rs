@@ -8,7 +8,7 @@ use mrvpn_testbed::{
     Background, CLIENT, Container, FR, HostSnapshot, Mrvpn, Netns, PROTOS, Process, REGIONS, Region, ServerOptions, UK,
     UNCLAIMED, US, World, ask, helper,
     mrvpn::{tunnel, tunnels},
-    run_helper,
+    run_helper, wait_until,
 };
 use serde_json::Value;
 
@@ -248,6 +248,36 @@ fn a_default_of_one_engine_leaves_the_claims_of_an_earlier_one_alone() {
         assert!(ask(&world.client, PROTOS[0], FR.inner, None).is("fr", FR.client));
         assert!(ask(&world.client, PROTOS[0], "203.0.113.10", None).is("internet", CLIENT));
         fr.down();
+        nothing_strange(&world);
+    }
+}
+
+#[test]
+fn a_default_of_one_engine_leaves_the_claims_of_a_later_one_alone() {
+    for rp_filter in [0, 1, 2] {
+        let mut world = World::new(rp_filter);
+        world.start_servers(with_default);
+        let profiles = world.write_profiles();
+        let mut uk = Mrvpn::up(&world, &profiles[0..=0]);
+        uk.wait(|status| status["default"]["via"] == "uk");
+        let fr = Mrvpn::up(&world, &profiles[1..=1]);
+        let carried = || ask(&world.client, PROTOS[0], FR.inner, None).is("fr", FR.client);
+        // A question that was on its way meanwhile is lost in uk.
+        wait_until("uk sees what fr claims", Duration::from_secs(8), || carried().then_some(()));
+        for proto in PROTOS {
+            for (region, to, from) in [
+                (FR, FR.inner, None),
+                (FR, "203.0.113.10", Some(FR.client)),
+                (UK, "203.0.113.10", None),
+                (UK, UK.inner, Some(UK.client)),
+            ] {
+                let answer = ask(&world.client, proto, to, from);
+                assert!(answer.is(region.name, region.client), "rp_filter {rp_filter}, {to} from {from:?}: {answer:?}");
+            }
+        }
+        fr.down();
+        assert!(ask(&world.client, PROTOS[1], "203.0.113.10", None).is("uk", UK.client));
+        uk.down();
         nothing_strange(&world);
     }
 }

@@ -73,9 +73,11 @@ fn destinations(rule: &Rule, family: Family) -> Vec<IpNet> {
     nets
 }
 
-/// What is the host's own, or left to it: its LAN, `net_gateway` routes, the pools of engines beside this one.
+/// What is the host's own, or left to it: its LAN, `net_gateway` routes, the pools and claims of engines beside this one.
+/// Without the claims, the default of an engine in a lower slot would take what those in higher slots claim.
 fn of_host(input: &PlanInput<'_>, family: Family) -> Vec<IpNet> {
-    let beside = input.facts.engines.iter().flat_map(|engine| input.book.pools().networks_of(engine.slot));
+    let pools = |slot| input.book.pools().networks_of(slot).into_iter();
+    let beside = input.facts.engines.iter().flat_map(|engine| pools(engine.slot).chain(engine.claims.iter().copied()));
     lan(input).into_iter().chain(outside(input, family)).chain(beside).filter(|net| family.has(net)).collect()
 }
 

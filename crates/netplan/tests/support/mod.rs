@@ -211,7 +211,10 @@ pub(crate) fn facts() -> impl Strategy<Value = HostFacts> {
         routed,
         may_change: true,
         strict_reverse_path: strict,
-        engines: beside.then(|| EngineSeen { slot: 1, device: Some(String::from("mrvpn1")) }).into_iter().collect(),
+        engines: beside
+            .then(|| EngineSeen { slot: 1, device: Some(String::from("mrvpn1")), ..EngineSeen::default() })
+            .into_iter()
+            .collect(),
         ..HostFacts::default()
     })
 }
