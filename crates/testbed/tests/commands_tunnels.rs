@@ -79,6 +79,8 @@ fn one_tunnel_is_stopped_started_restarted_added_and_removed_and_the_others_are_
     let refused = engine.run(&["tunnel", "remove", "uk"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(text(&refused.stderr).contains("films"), "the rule is named: {refused:?}");
+    // Who watches sees changes that last a moment.
+    std::thread::sleep(Duration::from_millis(200));
     let said = done(&engine, &["tunnel", "remove", "us"]);
     assert!(said.starts_with("us"), "{said}");
     engine.wait(|status| tunnel(status, "us").is_null());
