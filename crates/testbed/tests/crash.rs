@@ -225,6 +225,10 @@ struct Scene<'a> {
     full: BTreeSet<String>,
     bind: String,
     slowest_up: Duration,
+    /// How much the servers had said when the engine was started.
+    heard: [usize; 2],
+    /// A tunnel had to dial from another port.
+    unlucky: bool,
 }
 
 impl<'a> Scene<'a> {
@@ -240,6 +244,8 @@ impl<'a> Scene<'a> {
             full: BTreeSet::new(),
             bind: String::new(),
             slowest_up: Duration::ZERO,
+            heard: [0; 2],
+            unlucky: false,
         };
         for file in [1, 0] {
             this.file = file;
@@ -266,6 +272,8 @@ impl<'a> Scene<'a> {
     fn start(&mut self) {
         let arguments = config(self.world, self.file);
         self.watch.expect_closed_from_the_first_dial();
+        self.heard = [UK, FR].map(|region| self.world.server(region).log().len());
+        self.unlucky = false;
         match &mut self.engine {
             Some(engine) => engine.start_again(self.world, &arguments),
             None => self.engine = Some(Mrvpn::start(self.world, &arguments)),
@@ -280,9 +288,44 @@ impl<'a> Scene<'a> {
     }
 
     fn wait_up(&mut self) -> serde_json::Value {
-        self.engine().wait(|status| {
-            status["default"]["via"] == "fr" && tunnels(status).iter().all(|tunnel| tunnel["state"] == "up")
-        })
+        let begun = Instant::now();
+        loop {
+            let status = self.engine().status();
+            let all = tunnels(&status).iter().all(|tunnel| tunnel["state"] == "up");
+            if status["default"]["via"] == "fr" && all {
+                return status;
+            }
+            let late = begun.elapsed() > Duration::from_secs(10) || !self.engine().is_running();
+            assert!(!late, "not up: {status:#}\n{}", self.logs());
+            if begun.elapsed() > Duration::from_secs(2) && !self.unlucky {
+                self.dial_anew(&status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A stock server goes on with a handshake that a killed engine has begun when the next one happens to have the same
+    /// port, one of 28,000, and gets nowhere with it for a minute. Only where that is so, the tunnel dials from another port.
+    fn dial_anew(&mut self, status: &serde_json::Value) {
+        for (number, region) in [UK, FR].into_iter().enumerate() {
+            if status["tunnels"][number]["state"] == "up" {
+                continue;
+            }
+            let world = self.world;
+            let port = self.engine().outer_port(world, region.outer);
+            let log = self.world.server(region).log();
+            if log[..self.heard[number].min(log.len())].contains(&format!("192.168.1.2:{port} ")) {
+                eprintln!("{}: the port {port} was that of an engine before", region.name);
+                self.unlucky = true;
+                let _ = self.engine().run(&["tunnel", "restart", region.name]);
+            }
+        }
+    }
+
+    /// What engine and servers said.
+    fn logs(&mut self) -> String {
+        let servers = [UK, FR].map(|region| format!("--- {}\n{}", region.name, self.world.server(region).log()));
+        format!("{}\n{}", self.engine().log(), servers.concat())
     }
 
     /// How long each phase lasts here, a little more: a kill may come late too.
@@ -367,7 +410,7 @@ impl<'a> Scene<'a> {
         self.up();
         let took = begun.elapsed();
         self.slowest_up = self.slowest_up.max(took);
-        assert!(took < Duration::from_secs(3), "{moment}: up after {took:?}");
+        assert!(took < Duration::from_secs(3) || self.unlucky, "{moment}: up after {took:?}");
         self.all_ways(moment);
         let standing = rules(self.world);
         assert!(self.full.contains(&standing), "{moment}: {standing}");
@@ -378,16 +421,17 @@ impl<'a> Scene<'a> {
         let ways = [("203.0.113.10", rule), ("198.51.100.10", rule), (UK.inner, UK), (FR.inner, FR)];
         for (number, (address, region)) in ways.into_iter().enumerate() {
             let region = if number == 1 && self.file == 0 { UK } else { region };
-            let answer = ask(&self.world.client, Proto::Tcp, address, None);
-            let logs = || {
-                format!(
-                    "{}\n{}\n{}",
-                    self.engine.as_ref().unwrap().log(),
-                    self.world.server(region).log(),
-                    self.watch.read().which
-                )
-            };
-            assert!(answer.is(region.name, region.client), "{moment}: {address}: {answer:?}\n{}", logs());
+            let mut answer = ask(&self.world.client, Proto::Tcp, address, None);
+            if answer.region.is_none() {
+                // On a machine with much to do the service may be late; that someone else answers is never right.
+                answer = ask(&self.world.client, Proto::Tcp, address, None);
+            }
+            assert!(
+                answer.is(region.name, region.client),
+                "{moment}: {address}: {answer:?}\n{:?}\n{}",
+                self.watch.read(),
+                self.logs()
+            );
         }
     }
 
