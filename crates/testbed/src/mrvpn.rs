@@ -53,11 +53,7 @@ impl Mrvpn {
     #[track_caller]
     pub fn start_in<S: AsRef<str>>(netns: &Netns, arguments: &[S], scratch: &Scratch) -> Self {
         let instance = unique_name();
-        // Signals as on a terminal: who runs the tests may have them ignored (`nohup`), and the program leaves them so.
-        let mut command = netns.command("env");
-        command.args(["--default-signal=HUP,INT,TERM"]).arg(program());
-        command.args(["--instance", &instance, "up"]).args(arguments.iter().map(AsRef::as_ref));
-        command.envs([("RUST_BACKTRACE", "1"), ("MRVPN_LOG", "trace")]).current_dir(scratch.path());
+        let command = up(netns, &instance, arguments, scratch);
         let process = Process::start(&format!("mrvpn-{instance}"), command, scratch.path());
         Self { process, instance, netns: String::from(netns.name()) }
     }
@@ -209,6 +205,16 @@ pub fn tunnels(status: &Value) -> Vec<Value> {
 #[must_use]
 pub fn tunnel(status: &Value, name: &str) -> Value {
     tunnels(status).into_iter().find(|tunnel| tunnel["name"] == name).unwrap_or_default()
+}
+
+/// `mrvpn up ARGUMENTS` in a namespace, with signals as on a terminal: who runs the tests may have them ignored (`nohup`),
+/// and the program leaves them so.
+fn up<S: AsRef<str>>(netns: &Netns, instance: &str, arguments: &[S], scratch: &Scratch) -> Command {
+    let mut command = netns.command("env");
+    command.args(["--default-signal=HUP,INT,TERM"]).arg(program());
+    command.args(["--instance", instance, "up"]).args(arguments.iter().map(AsRef::as_ref));
+    command.envs([("RUST_BACKTRACE", "1"), ("MRVPN_LOG", "trace")]).current_dir(scratch.path());
+    command
 }
 
 /// The program: `MRVPN_BIN`, else the one that cargo built beside the tests.

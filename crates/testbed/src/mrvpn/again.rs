@@ -3,7 +3,7 @@
 
 use crate::{process::Process, world::World};
 
-use super::{END, Mrvpn, program, tunnels};
+use super::{END, Mrvpn, tunnels, up};
 
 impl Mrvpn {
     /// `mrvpn down` and the engine's end, as [`Self::down`]; the instance keeps its state directory.
@@ -25,9 +25,7 @@ impl Mrvpn {
     #[track_caller]
     pub fn start_again<S: AsRef<str>>(&mut self, world: &World, arguments: &[S]) {
         assert!(!self.process.is_running(), "the engine of {} still runs", self.instance);
-        let mut command = world.client.command(program());
-        command.args(["--instance", &self.instance, "up"]).args(arguments.iter().map(AsRef::as_ref));
-        command.envs([("RUST_BACKTRACE", "1"), ("MRVPN_LOG", "trace")]).current_dir(world.scratch.path());
+        let command = up(&world.client, &self.instance, arguments, &world.scratch);
         self.process =
             Process::start(&format!("mrvpn-{}", crate::scratch::unique_name()), command, world.scratch.path());
     }
