@@ -114,7 +114,8 @@ fn each_way_is_explained_as_it_is_gone() {
     let refused = explain(&engine, &["203.0.113.10:7000"]);
     assert_eq!((&refused["via"], &refused["state"]), (&"us".into(), &"refused".into()), "{refused:#}");
     let read = text(&engine.run(&["explain", "203.0.113.10:7000"]).stdout);
-    assert!(read.contains("belongs to us and is refused: us is not up; it goes no other way"), "{read}");
+    let why = "belongs to us and is refused: us is stopped (`mrvpn tunnel start us`); it goes no other way";
+    assert!(read.contains(why), "{read}");
     let answer = ask(&world.client, PROTOS[0], "203.0.113.10", None);
     assert_eq!((answer.region, answer.error.as_deref()), (None, Some("ConnectionRefused")));
 

@@ -72,7 +72,11 @@ impl Fleet {
             let family = if flow.destination.is_ipv4() { "IPv4" } else { "IPv6" };
             return Fate::refused(format!("{} has no {family} address", self.name_of(id)));
         }
-        let not_up = || format!("{} is not up", self.name_of(id));
+        let stopped = self.roster.member(id).is_some_and(|member| member.stopped);
+        let not_up = || match (self.name_of(id), stopped) {
+            (name, true) => format!("{name} is stopped (`mrvpn tunnel start {name}`)"),
+            (name, false) => format!("{name} is not up"),
+        };
         match view.state {
             TunnelState::Up if has_any => Fate::Up,
             TunnelState::Up | TunnelState::Down => Fate::refused(not_up()),
