@@ -13,12 +13,12 @@ mod netlink; // the kernel's routing socket
 mod nft; // nftables: who may use our addresses, what leaves as it came
 mod raw; // netlink messages by hand
 #[cfg(test)]
-mod scratch;
+mod scratch; // a directory of a test
 mod sessions; // its connections and services
 mod setting; // kernel settings that engines hold together
 mod sys; // ioctls of /dev/net/tun
 pub mod tun; // queues of TUN devices
-pub mod watch; // that the network has changed // a directory of a test
+pub mod watch; // that the network has changed
 
 pub use cleanup::sweep;
 pub use here::{NamespaceLock, lock_namespace};

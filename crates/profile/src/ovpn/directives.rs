@@ -2,6 +2,7 @@
 //! (openvpn-protocol.md sections 11.6 and 11.7). Those that are used are with their part.
 
 use super::judgement::Fate;
+use super::pull::SHARED;
 use crate::nearest::nearest;
 
 /// What becomes of such a directive; `None` if it is not in these lists.
@@ -21,13 +22,13 @@ pub(super) fn fate(name: &str) -> Option<Fate> {
 
 /// Whether a directive is taken by some part of a profile.
 pub(super) fn is_used(name: &str) -> bool {
-    USED.contains(&name)
+    USED.contains(&name) || SHARED.contains(&name)
 }
 
 /// The directive that a misspelt one was probably meant to be.
 pub(super) fn meant(name: &str) -> Option<&'static str> {
     let listed = IGNORED.iter().map(|(_, names)| *names).chain(REFUSED.iter().map(|(_, _, names)| *names));
-    nearest(name, listed.chain([USED]).flatten().copied())
+    nearest(name, listed.chain([USED, SHARED.as_slice()]).flatten().copied())
 }
 
 fn not_yet(what: &str, hint: &str) -> Fate {
@@ -285,7 +286,7 @@ const REFUSED: &[(&str, &str, Names)] = &[
     ),
 ];
 
-/// Directives that a part of a profile takes, for those who misspell them.
+/// Directives that a part of a profile takes, for those who misspell them; beside those of [`SHARED`].
 const USED: Names = &[
     "setenv",
     "setenv-safe",
@@ -340,22 +341,4 @@ const USED: Names = &[
     "pull-filter",
     "route-nopull",
     "route-noexec",
-    "ifconfig",
-    "ifconfig-ipv6",
-    "topology",
-    "route",
-    "route-ipv6",
-    "route-gateway",
-    "redirect-gateway",
-    "redirect-private",
-    "block-ipv6",
-    "dhcp-option",
-    "dns",
-    "ping",
-    "ping-restart",
-    "ping-exit",
-    "tun-mtu",
-    "explicit-exit-notify",
-    "compress",
-    "comp-lzo",
 ];

@@ -239,7 +239,7 @@ fn remarked(remark: Remark) -> Fate {
 const ASSIGNED: &str = "remove the line, for the server assigns an address; or write the one that its operator gave";
 
 /// Options of `option.rs` that stand in files too.
-const SHARED: [&str; 18] = [
+pub(super) const SHARED: [&str; 18] = [
     "ifconfig",
     "ifconfig-ipv6",
     "topology",
