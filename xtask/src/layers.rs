@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{metadata, sources::root, step::Reasons};
 
 /// Each crate of the workspace with the crates of the workspace that it may use.
-const MAP: [(&str, &[&str]); 10] = [
+const MAP: [(&str, &[&str]); 11] = [
     ("mrvpn-clock", &[]),
     ("mrvpn-profile", &["mrvpn-clock"]),
     ("mrvpn-proto", &["mrvpn-clock", "mrvpn-profile"]),
@@ -17,10 +17,34 @@ const MAP: [(&str, &[&str]); 10] = [
     ("mrvpn-host", &["mrvpn-clock", "mrvpn-netplan", "mrvpn-router"]),
     ("mrvpn-engine", &["mrvpn-clock", "mrvpn-netplan", "mrvpn-profile", "mrvpn-proto", "mrvpn-router"]),
     (
-        "mrvpn",
+        "mrvpn-region",
         &["mrvpn-clock", "mrvpn-engine", "mrvpn-host", "mrvpn-netplan", "mrvpn-profile", "mrvpn-proto", "mrvpn-router"],
     ),
-    (TESTBED, &[]),
+    (
+        "mrvpn",
+        &[
+            "mrvpn-clock",
+            "mrvpn-engine",
+            "mrvpn-host",
+            "mrvpn-netplan",
+            "mrvpn-profile",
+            "mrvpn-proto",
+            "mrvpn-region",
+            "mrvpn-router",
+        ],
+    ),
+    (
+        TESTBED,
+        &[
+            "mrvpn-clock",
+            "mrvpn-engine",
+            "mrvpn-netplan",
+            "mrvpn-profile",
+            "mrvpn-proto",
+            "mrvpn-region",
+            "mrvpn-router",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
@@ -56,7 +80,7 @@ const BANS: [&str; 6] = [
     "std::process::Command",
 ];
 
-/// The server's half of the protocol, for tests: never built into the program.
+/// What tests alone may do with the protocol, such as a scripted TLS: never built into the program.
 const TEST_FEATURE: (&str, &str) = ("mrvpn-proto", "test-peer");
 
 /// Compares `cargo metadata` and the pure crates' files with the map.
@@ -92,7 +116,8 @@ fn judge(package: &str, allowed: &[&str], dependency: &Value) -> Option<String> 
         return Some(format!("{package} is pure and may not use {name}: time, randomness and I/O are arguments"));
     }
     let features = dependency["features"].as_array().cloned().unwrap_or_default();
-    let test_peer = name == TEST_FEATURE.0 && features.iter().any(|feature| feature == TEST_FEATURE.1);
+    let test_peer =
+        package != TESTBED && name == TEST_FEATURE.0 && features.iter().any(|feature| feature == TEST_FEATURE.1);
     test_peer.then(|| format!("{package} may use {}'s feature {} in tests only", TEST_FEATURE.0, TEST_FEATURE.1))
 }
 
