@@ -1,6 +1,6 @@
 //! For tests only: network namespaces with real OpenVPN servers, and what observes them. Nothing but tests uses it; it needs
 //! root, and Debian's openvpn, iproute2, nftables, iputils-ping and openssl. A thing that cannot be built is a panic with
-//! its reason, because that is a failed test.
+//! its reason, because that is a failed test. [`sim`] alone needs none of this.
 
 mod clash; // servers whose addresses clash
 mod clear_watch; // whether claimed packets leave in clear
@@ -24,6 +24,7 @@ mod region; // the three regions and their addresses
 mod scratch; // files of a test
 mod server_options; // what a test asks of a server
 mod session; // connections like ssh, alive or not
+pub mod sim; // a simulated network, without root
 pub mod stock_client; // Debian's client
 mod world; // all of it joined
 
