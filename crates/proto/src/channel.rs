@@ -49,6 +49,16 @@ impl Channel {
         Self::new(self.key_id.next(), self.send.successor(), tls)
     }
 
+    /// The first channel of a server that answered the client's reset without keeping anything of it (section 3.5): both
+    /// resets are through.
+    #[cfg(any(test, feature = "server"))]
+    pub(crate) fn after_resets(tls: Box<dyn Tls>) -> Self {
+        let mut channel = Self::new(KeyId::FIRST, SendQueue::after_reset(), tls);
+        channel.receive.insert(MessageId::RESET, &[]);
+        channel.receive.pop();
+        channel
+    }
+
     fn new(key_id: KeyId, send: SendQueue, tls: Box<dyn Tls>) -> Self {
         let (receive, acks) = (ReceiveWindow::new(), AckBook::default());
         Self { key_id, send, receive, acks, tls, tls_out: Vec::new() }
@@ -68,7 +78,7 @@ impl Channel {
     }
 
     /// The same, with what a server negotiates early (section 3.6).
-    #[cfg(any(test, feature = "test-peer"))]
+    #[cfg(any(test, feature = "server"))]
     pub(crate) fn answer_reset(&mut self, early: &[u8], now: Moment) {
         self.send.push(Opcode::HardResetServerV2, early.to_vec(), now);
     }

@@ -43,6 +43,9 @@ pub enum Dropped {
     /// The session is over.
     #[error("the session is over")]
     Ended,
+    /// A server takes no further client now: [`crate::limits`] and its own.
+    #[error("the server takes no further client now")]
+    Crowded,
 }
 
 impl Dropped {
@@ -63,6 +66,7 @@ impl Dropped {
             Self::Reset => "control-reset",
             Self::Ahead => "control-ahead",
             Self::Ended => "control-ended",
+            Self::Crowded => "control-crowded",
         }
     }
 }

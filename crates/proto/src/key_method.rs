@@ -162,9 +162,9 @@ fn take_string<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     Some(bytes.strip_suffix(&[0]).unwrap_or(bytes))
 }
 
-/// A client's message as a server reads it: the counterpart of [`ClientMessage`], for the scripted server.
-#[cfg(any(test, feature = "test-peer"))]
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A client's message as a server reads it: the counterpart of [`ClientMessage`]. Foreign bytes.
+#[cfg(any(test, feature = "server"))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ReceivedClientMessage {
     /// The client's randoms, one behind the other: 48, 32 and 32 bytes.
     pub randoms: Vec<u8>,
@@ -178,7 +178,7 @@ pub struct ReceivedClientMessage {
     pub peer_info: Vec<u8>,
 }
 
-#[cfg(any(test, feature = "test-peer"))]
+#[cfg(any(test, feature = "server"))]
 impl ReceivedClientMessage {
     /// Parses a client's message.
     ///
@@ -192,10 +192,32 @@ impl ReceivedClientMessage {
         let mut next = || take_string(&mut reader).unwrap_or_default().to_vec();
         Ok(Self { randoms, options, user: next(), password: next(), peer_info: next() })
     }
+
+    /// The randoms, for keys that TLS does not export.
+    pub(crate) fn source(&self) -> Option<KeySource> {
+        let mut reader = Reader::new(&self.randoms);
+        let pre_master = Zeroizing::new(reader.array()?);
+        Some(KeySource { pre_master, random1: reader.array()?, random2: reader.array()? })
+    }
 }
 
-/// A server's message, for the scripted server.
-#[cfg(any(test, feature = "test-peer"))]
+#[cfg(any(test, feature = "server"))]
+impl std::fmt::Debug for ReceivedClientMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReceivedClientMessage(***)")
+    }
+}
+
+#[cfg(any(test, feature = "server"))]
+impl Drop for ReceivedClientMessage {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.randoms);
+        zeroize::Zeroize::zeroize(&mut self.password);
+    }
+}
+
+/// A server's message.
+#[cfg(any(test, feature = "server"))]
 #[must_use]
 pub fn emit_server_message(random1: &[u8; 32], random2: &[u8; 32], options: &str) -> Vec<u8> {
     let mut out = vec![0, 0, 0, 0, METHOD];

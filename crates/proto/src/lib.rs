@@ -23,6 +23,8 @@ pub mod prf; // keys without the exporter
 mod reader; // a cursor over foreign bytes
 pub mod reliable; // messages, acknowledgements, retransmission
 pub mod replay; // the sliding window
+#[cfg(any(test, feature = "server"))]
+pub mod server; // the server half: many clients
 pub mod session; // the state machine
 pub mod stream; // packets in an outer TCP stream
 pub mod tls; // TLS behind a trait, certificates

@@ -106,6 +106,22 @@ pub const FORGERIES: u64 = 1 << 36;
 /// 5.1).
 pub const KEY_EXCHANGE: usize = 2_048;
 
+/// Control datagrams that a server keeps for an owner who does not poll; then it answers no more resets.
+pub const SERVER_OUTBOX: usize = 4_096;
+
+/// Bytes of one message of a pushed list, its NUL included (`push.h`, PUSH_BUNDLE_SIZE): older clients take no more.
+pub const PUSH_MESSAGE: usize = 1_024;
+
+/// How long a server waits until the last word to a client is acknowledged, and how long it knows a client that has left
+/// (section 10.3).
+pub const SERVER_FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a server's cookie counts under one number of its clock; that of the two before counts too (section 3.5).
+pub const COOKIE_SLOT: Duration = Duration::from_secs(30);
+
+/// Bytes of a client key sealed for the server (section 2.5): with its metadata it has no more.
+pub const WRAPPED_KEY: usize = 1_024;
+
 #[cfg(test)]
 mod tests {
     use super::*;

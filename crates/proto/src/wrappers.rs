@@ -31,6 +31,12 @@ impl Wrappers {
         Self { first: Wrapper::new(wrap, side, wall), later: None }
     }
 
+    /// The same, behind a server's answer to a reset that another one wrapped.
+    #[cfg(any(test, feature = "server"))]
+    pub(crate) fn after_first(self) -> Self {
+        Self { first: self.first.after_first(), later: self.later }
+    }
+
     /// From now on every key id but the first has dynamic tls-crypt: its key is exported by `tls`, the first TLS session,
     /// and mixed with the key of the profile's `wrap`.
     ///

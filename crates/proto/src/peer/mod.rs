@@ -25,7 +25,7 @@ use crate::wrapping::Side;
 use key_ring::KeyRing;
 
 pub use rustls_server::rustls_server;
-pub use scripted_tls::{ScriptedConnector, ScriptedTls};
+pub use scripted_tls::{ScriptedAcceptor, ScriptedConnector, ScriptedTls};
 
 /// What a [`TestServer`] is told.
 #[derive(Clone, Debug)]

@@ -2,10 +2,12 @@
 //! seed, so that a simulated run repeats exactly. It protects nothing.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest;
 use mrvpn_clock::WallTime;
 
+use crate::server::TlsAcceptor;
 use crate::tls::{Tls, TlsConnector, TlsError};
 use crate::wrapping::Side;
 
@@ -37,6 +39,27 @@ impl TlsConnector for ScriptedConnector {
         let mut tls = ScriptedTls::client(self.seed);
         tls.refusal = self.refusal.clone();
         Ok(Box::new(tls))
+    }
+}
+
+/// Makes scripted servers.
+#[derive(Debug)]
+pub struct ScriptedAcceptor {
+    /// From this follow the randoms: others each time.
+    next: AtomicU64,
+}
+
+impl ScriptedAcceptor {
+    /// The first server's randoms follow from `seed`, the next one's from the number behind it.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { next: AtomicU64::new(seed) }
+    }
+}
+
+impl TlsAcceptor for ScriptedAcceptor {
+    fn accept(&self, _wall: WallTime) -> Result<Box<dyn Tls>, TlsError> {
+        Ok(Box::new(ScriptedTls::server(self.next.fetch_add(1, Ordering::Relaxed))))
     }
 }
 

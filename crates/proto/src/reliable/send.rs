@@ -48,6 +48,13 @@ impl SendQueue {
         Self { trip: self.trip, ..Self::default() }
     }
 
+    /// A queue whose reset went out without it.
+    #[cfg(any(test, feature = "server"))]
+    #[must_use]
+    pub fn after_reset() -> Self {
+        Self { next: 1, ..Self::default() }
+    }
+
     /// How many more messages fit: 6 between the oldest unacknowledged and the next, as the peer keeps no more.
     #[must_use]
     pub fn room(&self) -> usize {

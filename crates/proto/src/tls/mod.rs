@@ -62,6 +62,11 @@ pub trait Tls: Send {
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// The common name of the peer's certificate, where it showed one that was accepted and has one. Foreign text.
+    fn peer_name(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Makes the TLS client of each new session.

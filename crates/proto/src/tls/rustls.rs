@@ -23,6 +23,7 @@ use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer, ServerName, UnixTime,
 };
 
+use super::certificate::Facts;
 use super::verify::ServerPolicy;
 use super::{Tls, TlsConnector, TlsError, TlsSetupError};
 
@@ -201,6 +202,11 @@ impl Tls for RustlsTls {
             Some(Err(_)) | None => Vec::new(),
         }
     }
+
+    fn peer_name(&self) -> Option<String> {
+        let leaf = self.connection.peer_certificates()?.first()?;
+        Facts::parse(leaf).ok()?.common_names.first().cloned()
+    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "rustls's enum grows; whatever it says is shown")]
@@ -284,7 +290,7 @@ const fn alert_for(refusal: &TlsError) -> CertificateError {
 
 /// A clock that stands still: the session's wall time.
 #[derive(Debug)]
-struct FixedTime(WallTime);
+pub(crate) struct FixedTime(pub(crate) WallTime);
 
 impl TimeProvider for FixedTime {
     fn current_time(&self) -> Option<UnixTime> {

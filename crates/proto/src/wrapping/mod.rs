@@ -97,6 +97,15 @@ impl Wrapper {
         Self { kind, sent: Stamp { id, time }, received: StampWindow::default() }
     }
 
+    /// The same behind one datagram that another wrapper of the same second sent: a server's answer to a reset (section
+    /// 2.4).
+    #[cfg(any(test, feature = "server"))]
+    #[must_use]
+    pub fn after_first(mut self) -> Self {
+        self.next_stamp();
+        self
+    }
+
     /// Whether packets travel bare.
     #[must_use]
     pub const fn is_none(&self) -> bool {

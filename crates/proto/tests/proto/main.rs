@@ -16,10 +16,12 @@ mod known; // the vectors as JSON
 mod known_strings; // known answers about texts and sizes
 mod lane; // who seals and opens
 mod limits; // each limit at one less, itself, one more
+mod many; // a server and its clients
 mod pair; // a client and a server joined by a link
 mod recorded; // the session with a real 2.6 server
 mod recorded_sessions; // every control packet of four recorded sessions
 mod renewal; // later keys
+mod server; // the server half
 mod stream; // packets in an outer TCP stream
 mod traffic; // numbered packets both ways
 mod vectors; // known answers
