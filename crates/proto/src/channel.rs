@@ -143,6 +143,12 @@ impl Channel {
         Ok(())
     }
 
+    /// Puts bytes into the stream that TLS never made.
+    #[cfg(any(test, feature = "test-peer"))]
+    pub(crate) fn inject(&mut self, bytes: &[u8]) {
+        self.tls_out.extend_from_slice(bytes);
+    }
+
     /// Takes what TLS wants to send.
     pub(crate) fn collect(&mut self) {
         self.tls.write_tls(&mut self.tls_out);

@@ -46,6 +46,12 @@ impl Sealer {
         Self { key, header: [Opcode::DataV2.with_key(key_id), a, b, c], next: Some(1), usage }
     }
 
+    /// The cipher of its key.
+    #[must_use]
+    pub const fn cipher(&self) -> mrvpn_profile::Cipher {
+        self.key.cipher
+    }
+
     /// Seals one packet: `frame` is [`Self::HEADROOM`] bytes of room and the inner packet; afterwards all of it is the
     /// datagram.
     ///

@@ -17,6 +17,8 @@ mod data;
 mod event;
 mod farewell;
 mod first_contact;
+#[cfg(any(test, feature = "test-peer"))]
+mod forge;
 mod handshake;
 mod intake;
 mod negotiation;
@@ -52,6 +54,8 @@ pub use client_key::ServerKey;
 pub use config::{ServerConfig, ServerTransport, ServerWrap};
 pub use data::ServerData;
 pub use event::{ClientId, Farewell, Gone, LoginRequest, Push, ServerEvent, ServerTimer};
+#[cfg(any(test, feature = "test-peer"))]
+pub use forge::{Forged, ForgedWrap};
 pub use rustls_acceptor::RustlsAcceptor;
 
 /// A server.

@@ -170,13 +170,27 @@ impl Wrapper {
 
     /// The datagram of `packet`, under the next packet id: a message that is sent again is wrapped anew.
     pub fn wrap(&mut self, packet: &ControlPacket<'_>) -> Vec<u8> {
+        let mut body = Vec::with_capacity(limits::CONTROL_IP_PACKET);
+        packet.emit_body(&mut body);
         let stamp = self.next_stamp();
+        self.wrap_body(packet.head, body, stamp)
+    }
+
+    /// The datagram of any bytes behind a head, for whoever forges; under the next packet id, or as `stamp` says.
+    #[cfg(any(test, feature = "test-peer"))]
+    #[must_use]
+    pub fn wrap_any(&mut self, head: ControlHead, body: Vec<u8>, stamp: Option<Stamp>) -> Vec<u8> {
+        let stamp = stamp.unwrap_or_else(|| self.next_stamp());
+        self.wrap_body(head, body, stamp)
+    }
+
+    fn wrap_body(&self, head: ControlHead, body: Vec<u8>, stamp: Stamp) -> Vec<u8> {
         let mut out = Vec::with_capacity(limits::CONTROL_IP_PACKET);
         match &self.kind {
-            Kind::None => none::wrap(packet, &mut out),
-            Kind::TlsAuth(auth) => auth.wrap(packet, stamp, &mut out),
-            Kind::TlsCrypt(crypt) => crypt.wrap(packet, stamp, &mut out),
-            Kind::TlsCryptV2(crypt) => crypt.wrap(packet, stamp, &mut out),
+            Kind::None => none::wrap(head, &body, &mut out),
+            Kind::TlsAuth(auth) => auth.wrap(head, &body, stamp, &mut out),
+            Kind::TlsCrypt(crypt) => crypt.wrap(head, body, stamp, &mut out),
+            Kind::TlsCryptV2(crypt) => crypt.wrap(head, body, stamp, &mut out),
         }
         out
     }

@@ -1,8 +1,8 @@
 //! No wrapping: head and body as they are (openvpn-protocol.md section 1.2).
 
-use crate::control::ControlPacket;
+use crate::control::ControlHead;
 
-pub(super) fn wrap(packet: &ControlPacket<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&packet.head.bytes());
-    packet.emit_body(out);
+pub(super) fn wrap(head: ControlHead, body: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&head.bytes());
+    out.extend_from_slice(body);
 }

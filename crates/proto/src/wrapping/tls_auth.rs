@@ -10,7 +10,7 @@ use mrvpn_profile::static_key::KeySlot;
 use mrvpn_profile::{Digest, KeyDirection, StaticKey};
 
 use super::Side;
-use crate::control::{ControlHead, ControlPacket};
+use crate::control::ControlHead;
 use crate::dropped::Dropped;
 use crate::ids::PacketId;
 use crate::reader::Reader;
@@ -35,15 +35,13 @@ impl TlsAuth {
         self.digest.len().saturating_add(8)
     }
 
-    pub(super) fn wrap(&self, packet: &ControlPacket<'_>, stamp: Stamp, out: &mut Vec<u8>) {
-        let mut body = Vec::new();
-        packet.emit_body(&mut body);
-        let head = packet.head.bytes();
+    pub(super) fn wrap(&self, head: ControlHead, body: &[u8], stamp: Stamp, out: &mut Vec<u8>) {
+        let head = head.bytes();
         let replay = replay_fields(stamp);
         out.extend_from_slice(&head);
-        out.extend_from_slice(tag(&self.send, &replay, &head, &body).as_ref());
+        out.extend_from_slice(tag(&self.send, &replay, &head, body).as_ref());
         out.extend_from_slice(&replay);
-        out.extend_from_slice(&body);
+        out.extend_from_slice(body);
     }
 
     pub(super) fn unwrap(&self, head: ControlHead, rest: &[u8]) -> Result<(Vec<u8>, Stamp), Dropped> {

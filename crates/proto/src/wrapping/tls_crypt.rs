@@ -14,7 +14,7 @@ use mrvpn_profile::static_key::KeySlot;
 
 use super::Side;
 use super::tls_auth::{replay_fields, stamp};
-use crate::control::{ControlHead, ControlPacket};
+use crate::control::ControlHead;
 use crate::dropped::Dropped;
 use crate::reader::Reader;
 use crate::replay::Stamp;
@@ -46,10 +46,8 @@ impl TlsCrypt {
         Self { send: Arc::new(Keys::new(key, send)), receive: Arc::new(Keys::new(key, receive)) }
     }
 
-    pub(super) fn wrap(&self, packet: &ControlPacket<'_>, stamp: Stamp, out: &mut Vec<u8>) {
-        let mut body = Vec::new();
-        packet.emit_body(&mut body);
-        let head = packet.head.bytes();
+    pub(super) fn wrap(&self, head: ControlHead, mut body: Vec<u8>, stamp: Stamp, out: &mut Vec<u8>) {
+        let head = head.bytes();
         let replay = replay_fields(stamp);
         let tag = self.send.tag(&head, &replay, &body);
         self.send.apply_keystream(tag.as_ref(), &mut body);

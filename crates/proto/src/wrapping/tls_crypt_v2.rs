@@ -11,7 +11,7 @@ use mrvpn_profile::StaticKey;
 
 use super::Side;
 use super::tls_crypt::TlsCrypt;
-use crate::control::{ControlHead, ControlPacket};
+use crate::control::ControlHead;
 use crate::dropped::Dropped;
 use crate::ids::{MessageId, PacketId};
 use crate::opcode::{KeyId, Opcode};
@@ -56,9 +56,9 @@ impl TlsCryptV2 {
         self.resend = early.resend_wrapped_key;
     }
 
-    pub(super) fn wrap(&self, packet: &ControlPacket<'_>, stamp: Stamp, out: &mut Vec<u8>) {
-        self.crypt.wrap(packet, stamp, out);
-        if carries_key(packet.head.opcode) {
+    pub(super) fn wrap(&self, head: ControlHead, body: Vec<u8>, stamp: Stamp, out: &mut Vec<u8>) {
+        self.crypt.wrap(head, body, stamp, out);
+        if carries_key(head.opcode) {
             out.extend_from_slice(&self.wrapped);
         }
     }
