@@ -1,0 +1,54 @@
+//! One client and one server of the real protocol over a link on which everything goes wrong: the smallest simulation.
+//! What the two are and what happens to them follows from a seed (`plan.rs`, `action.rs`); `run.rs` carries it out and
+//! judges after every step; `client.rs` and `server.rs` are what stands around the protocol's two halves, `probe.rs` the
+//! packets that go through the tunnel, `stranger.rs` somebody on the way without keys. Many tunnels, the router and the
+//! host are `world.rs`.
+//!
+//! When all faults have stopped, the tunnel must be up within a bound, lose nothing any more, and both sides must have
+//! forgotten all sessions but that one.
+
+mod acceptor;
+mod action;
+mod client;
+mod client_keys;
+mod plan;
+mod probe;
+mod run;
+mod server;
+mod stranger;
+
+use super::dialogue::Dialogue;
+use super::runner::{Scenario, Trace, Violation};
+
+pub use action::{Action, What};
+pub use plan::{Plan, Wrapping};
+
+/// One client and one server, by the seed alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pair;
+
+impl Scenario for Pair {
+    type Action = Action;
+
+    fn name(&self) -> &'static str {
+        "pair"
+    }
+
+    fn generate(&self, seed: u64) -> Vec<Action> {
+        action::generate(seed, Plan::of(seed).length)
+    }
+
+    fn run(&self, seed: u64, actions: &[Action], dialogue: &mut Dialogue) -> Result<Trace, Violation> {
+        run::run(&Plan::of(seed), actions, dialogue)
+    }
+}
+
+impl Plan {
+    /// Carries out these actions with a client and a server of this kind.
+    ///
+    /// # Errors
+    /// [`Violation`]
+    pub fn run(&self, actions: &[Action], dialogue: &mut Dialogue) -> Result<Trace, Violation> {
+        run::run(self, actions, dialogue)
+    }
+}
