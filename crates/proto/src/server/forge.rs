@@ -8,6 +8,7 @@ use mrvpn_profile::{StaticKey, Wrap};
 use super::{ClientId, Server};
 use crate::control::ControlHead;
 use crate::ids::SessionId;
+use crate::key_method::ReceivedClientMessage;
 use crate::opcode::{KeyId, Opcode};
 use crate::replay::Stamp;
 use crate::wrapping::{Side, Wrapper};
@@ -122,6 +123,12 @@ impl Server {
     /// Puts any bytes into the TLS stream, such as handshake data that never ends.
     pub fn send_tls(&mut self, client: ClientId, bytes: &[u8], now: Moment) {
         self.with(client, now, |client, _| client.current.channel.inject(bytes));
+    }
+
+    /// The latest key exchange message of a client.
+    #[must_use]
+    pub fn client_message(&self, client: ClientId) -> Option<&ReceivedClientMessage> {
+        self.clients.get(&client)?.current.message()
     }
 
     /// Whether all that was said to a client has arrived.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mrvpn_clock::Moment;
 use mrvpn_profile::{Cipher, Credentials, Digest, KeyDirection, Secret, StaticKey, Transport, Wrap};
 use mrvpn_proto::control_text::AuthFailure;
-use mrvpn_proto::peer::{Login, TestServerConfig};
+use mrvpn_proto::peer::{Login, TestServerConfig, server_key};
 use mrvpn_proto::session::Unsupported;
 use mrvpn_proto::{DataKeys, EndReason, Established, Event, Stage, Timer, TlsError};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn wraps() -> [Wrap; 4] {
         Wrap::None,
         Wrap::TlsAuth { key: key.clone(), direction: KeyDirection::Inverse, digest: Digest::Sha256 },
         Wrap::TlsCrypt { key: key.clone() },
-        Wrap::TlsCryptV2 { key, wrapped: [vec![9; 297], vec![1, 43]].concat() },
+        Wrap::TlsCryptV2 { wrapped: server_key().seal(&key, &[1; 9]), key },
     ]
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Pair {
     pub(crate) lane: Option<Lane>,
     /// Control datagrams that each side sent.
     pub(crate) sent: (Vec<Vec<u8>>, Vec<Vec<u8>>),
-    link: Link,
+    pub(crate) link: Link,
     random: u64,
     /// Datagrams on the way, by arrival and order; true: to the server.
     wire: BTreeMap<(Moment, u64), (bool, Vec<u8>)>,

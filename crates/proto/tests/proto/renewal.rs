@@ -143,7 +143,6 @@ fn keys_without_the_exporter_follow_from_both_sides_randoms() {
     let client = SessionConfig { renewal: never(), ..config(Wrap::None) };
     let old = |server: &mut TestServerConfig| {
         server.push[0] = server.push[0].replace(",protocol-flags cc-exit tls-ekm", "");
-        server.exporter = false;
     };
     let mut pair = up_with(client, old, Link::default(), 7);
     let mut traffic = Traffic::default();
@@ -451,7 +450,8 @@ proptest! {
     ) {
         let link = Link { loss, doubling, delay };
         let client = SessionConfig { renewal: never(), ..config(wraps()[wrap].clone()) };
-        let mut pair = up_with(client, |_| {}, link, seed);
+        let mut pair = up_with(client, |_| {}, Link::default(), seed);
+        pair.link = link;
         let mut traffic = Traffic::default();
         for who in who {
             if who & 1 != 0 {
