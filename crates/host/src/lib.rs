@@ -11,6 +11,7 @@ pub mod limits; // every hard limit
 pub mod linux; // steps as messages to the kernel
 mod netlink; // the kernel's routing socket
 mod nft; // nftables: who may use our addresses, what leaves as it came
+pub mod own_network; // a network namespace of this thread's own
 mod raw; // netlink messages by hand
 #[cfg(test)]
 mod scratch; // a directory of a test
@@ -19,6 +20,7 @@ mod setting; // kernel settings that engines hold together
 mod sys; // ioctls of /dev/net/tun
 pub mod tun; // queues of TUN devices
 pub mod watch; // that the network has changed
+pub mod wiring; // cables between network namespaces
 
 pub use cleanup::sweep;
 pub use here::{NamespaceLock, lock_namespace};
@@ -28,3 +30,4 @@ pub use linux::LinuxHost;
 pub use netlink::PROTOCOL;
 pub use tun::LinuxQueue;
 pub use watch::NetworkWatch;
+pub use wiring::Wiring;

@@ -1,10 +1,12 @@
-//! The ioctls of /dev/net/tun and one socket option, and nothing else: the only unsafe code of this crate (tun.c of the
-//! Linux kernel, linux/if_tun.h). Which flags and when is [`crate::tun`]'s.
+//! The ioctls of /dev/net/tun, one socket option and `unshare`, and nothing else: the only unsafe code of this crate (tun.c
+//! of the Linux kernel, linux/if_tun.h). Which flags and when is [`crate::tun`]'s and [`mod@crate::own_network`]'s.
 
-#![expect(unsafe_code, reason = "ioctl has no safe form, and no library has the option")]
+#![expect(unsafe_code, reason = "neither ioctl nor unshare has a safe form, and no library has the option")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::thread::UnshareFlags;
 
 /// Longest name of a device in bytes (IFNAMSIZ without its zero).
 pub(crate) const MAX_NAME: usize = libc::IFNAMSIZ - 1;
@@ -63,6 +65,18 @@ pub(crate) fn namespace_number(socket: BorrowedFd<'_>) -> io::Result<u64> {
     // descriptor is borrowed and therefore open.
     let result = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, &raw mut length) };
     checked(result).map(|()| number)
+}
+
+/// Leaves what `flags` name for something new of this thread's own: namespaces, never the table of descriptors.
+///
+/// # Errors
+/// The process may not, its machine has no more of them, or the table of descriptors is among them.
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    if flags.intersects(UnshareFlags::FILES) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: what makes it unsafe is a table of descriptors that threads no longer share, and FILES is not among `flags`.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
 }
 
 fn checked(result: libc::c_int) -> io::Result<()> {
