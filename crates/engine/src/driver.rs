@@ -11,7 +11,7 @@ mod events; // what happens, on its way to listeners
 mod hear; // what sockets and the lane report
 mod host_answers; // what came of the host's jobs
 mod host_thread; // the blocking Host on a thread of its own
-mod lane_thread; // a lane with its sockets and its TUN queue
+pub mod lane_thread; // a lane with its sockets and its TUN queue
 mod obey; // what the program asks
 mod outer; // sockets of sessions that are being made
 mod questions; // explanations that wait for the lane

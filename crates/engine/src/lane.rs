@@ -24,16 +24,16 @@ mod split; // super-packets become packets
 mod train; // datagrams that leave together
 mod upkeep; // what the lane sends of itself
 
+pub use coalesce::{Coalescer, PacketWriter};
 pub use command::{LaneCommand, LaneReport};
 pub use counters::{Carried, Counters};
 pub use io::{LaneIo, SocketError};
-pub use receive::ReceiveBatch;
-pub use train::Train;
+pub use keys::Keys;
+pub use receive::{ReceiveBatch, Run};
+pub use split::{PacketSink, SplitError, split};
+pub use train::{Berth, OpenTrain, Train, Trains};
 
 pub(crate) use carrier::Carrier;
-pub(crate) use coalesce::{Coalescer, PacketWriter};
-pub(crate) use split::{PacketSink, split};
-pub(crate) use train::{Berth, Trains};
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -27,10 +27,10 @@ use tokio::sync::mpsc;
 use super::clock;
 use crate::lane::{Lane, LaneCommand, LaneReport, SocketError, Turn};
 use outer_socket::OuterSocket;
-use poller::Poller;
 use system_io::SystemIo;
 
-pub(super) use outer_stream::HandedStream;
+pub use outer_stream::{HandedStream, OuterStream};
+pub use poller::Poller;
 
 /// Messages that wait for the lane. It never sleeps on one side while there is a message, so a full queue is short.
 const MESSAGES: usize = 1_024;

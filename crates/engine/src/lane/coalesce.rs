@@ -28,7 +28,7 @@ const LONGEST: usize = 65_535;
 type Key = [u8; 37];
 
 /// Takes packets to the interface.
-pub(crate) trait PacketWriter {
+pub trait PacketWriter {
     /// Writes one packet, or one super-packet of `parts.len()` segments, given in parts that follow each other.
     fn write(&mut self, offload: Offload, parts: &[&[u8]]);
 }
@@ -36,7 +36,7 @@ pub(crate) trait PacketWriter {
 /// The flows that are being joined. Packets are ranges of one storage, which must stay as it is between
 /// [`Coalescer::offer`] and [`Coalescer::flush`].
 #[derive(Debug)]
-pub(crate) struct Coalescer {
+pub struct Coalescer {
     flows: [Joined; JOINED_FLOWS],
     started: u64,
     enabled: bool,
@@ -44,17 +44,18 @@ pub(crate) struct Coalescer {
 
 impl Coalescer {
     /// Joins nothing until it knows what the device takes.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         Self { flows: std::array::from_fn(|_| Joined::new()), started: 0, enabled: false }
     }
 
     /// Joins only where the device takes TCP super-packets with partial checksums. Not while packets are open.
-    pub(crate) const fn adapt(&mut self, capabilities: QueueCapabilities) {
+    pub const fn adapt(&mut self, capabilities: QueueCapabilities) {
         self.enabled = capabilities.tso && capabilities.checksum;
     }
 
     /// Takes the next packet: joins it, or writes it after what came before it in its flow.
-    pub(crate) fn offer(&mut self, storage: &mut [u8], packet: Range<usize>, writer: &mut impl PacketWriter) {
+    pub fn offer(&mut self, storage: &mut [u8], packet: Range<usize>, writer: &mut impl PacketWriter) {
         let bytes = storage.get(packet.clone()).unwrap_or_default();
         let segment = if self.enabled { Segment::of(bytes) } else { None };
         let Some(segment) = segment else {
@@ -82,7 +83,7 @@ impl Coalescer {
     }
 
     /// Writes all that is still open. The storage may be used anew after it.
-    pub(crate) fn flush(&mut self, storage: &mut [u8], writer: &mut impl PacketWriter) {
+    pub fn flush(&mut self, storage: &mut [u8], writer: &mut impl PacketWriter) {
         for flow in self.flows.iter_mut().filter(|flow| flow.is_open()) {
             flow.finish(storage, writer);
         }
@@ -98,6 +99,12 @@ impl Coalescer {
         }
         self.started = self.started.wrapping_add(1);
         flow.begin(packet, segment, self.started);
+    }
+}
+
+impl Default for Coalescer {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -8,7 +8,7 @@ use mrvpn_proto::{DataKeys, KeyId, Opener, Sealer};
 
 /// Keys of one session.
 #[derive(Debug)]
-pub(crate) struct Keys {
+pub struct Keys {
     sealing: Box<DataKeys>,
     other: Option<Other>,
 }
@@ -38,20 +38,21 @@ impl Other {
 
 impl Keys {
     /// The first keys of a session.
-    pub(crate) const fn new(keys: Box<DataKeys>) -> Self {
+    #[must_use]
+    pub const fn new(keys: Box<DataKeys>) -> Self {
         Self { sealing: keys, other: None }
     }
 
     /// Takes newer keys, which seal from their `seal_after` on. What seals until then, or did before, only opens afterwards;
     /// what was older is gone.
-    pub(crate) fn install(&mut self, keys: Box<DataKeys>) {
+    pub fn install(&mut self, keys: Box<DataKeys>) {
         self.take_over();
         self.other = Some(Other::Newer(keys));
     }
 
     /// Forgets the keys of this id. Where they seal, newer ones take over; the only keys stay: a session always has
     /// some.
-    pub(crate) fn retire(&mut self, key_id: KeyId) {
+    pub fn retire(&mut self, key_id: KeyId) {
         if self.sealing.key_id == key_id {
             self.take_over();
         }
@@ -61,7 +62,7 @@ impl Keys {
     }
 
     /// What seals now.
-    pub(crate) fn sealer(&mut self, now: Moment) -> &mut Sealer {
+    pub fn sealer(&mut self, now: Moment) -> &mut Sealer {
         let due = match &self.other {
             Some(Other::Newer(keys)) => keys.seal_after <= now || self.sealing.sealer.worn(),
             Some(Other::Older(_)) | None => false,
@@ -74,7 +75,7 @@ impl Keys {
 
     /// What opens datagrams of this key id; `None` where there is no such key. Two keys that are alive at once never
     /// have the same id.
-    pub(crate) fn opener(&mut self, key_id: KeyId) -> Option<&mut Opener> {
+    pub fn opener(&mut self, key_id: KeyId) -> Option<&mut Opener> {
         if self.sealing.key_id == key_id {
             return Some(&mut self.sealing.opener);
         }
@@ -83,7 +84,7 @@ impl Keys {
     }
 
     /// A datagram of this key id was authentic: where it is the newer key, the server has it, and it seals from now on.
-    pub(crate) fn opened(&mut self, key_id: KeyId) {
+    pub fn opened(&mut self, key_id: KeyId) {
         if self.sealing.key_id != key_id && matches!(&self.other, Some(Other::Newer(keys)) if keys.key_id == key_id) {
             self.take_over();
         }
@@ -91,7 +92,8 @@ impl Keys {
 
     /// Whether the session should make new keys: those that seal are nearly used up in either direction, and no newer
     /// ones are here.
-    pub(crate) fn are_worn(&self) -> bool {
+    #[must_use]
+    pub fn are_worn(&self) -> bool {
         let worn = self.sealing.sealer.worn() || self.sealing.opener.worn();
         worn && !matches!(self.other, Some(Other::Newer(..)))
     }

@@ -24,7 +24,7 @@ pub struct ReceiveBatch {
 
 /// One filled slot: a datagram, or several of equal length that the kernel joined (the last may be shorter).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Run {
+pub struct Run {
     start: usize,
     length: usize,
     stride: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// The datagrams, as ranges of the storage.
-    pub(crate) fn datagrams(self) -> impl Iterator<Item = Range<usize>> {
+    pub fn datagrams(self) -> impl Iterator<Item = Range<usize>> {
         let end = self.start + self.length;
         let first = self.start..end.min(self.start + self.stride);
         std::iter::successors(Some(first), move |last| {
@@ -42,7 +42,9 @@ impl Run {
 }
 
 impl ReceiveBatch {
-    pub(crate) fn new() -> Self {
+    /// All slots, empty: 2 MiB.
+    #[must_use]
+    pub fn new() -> Self {
         let storage = vec![0; PITCH * RECEIVE_SLOTS].into_boxed_slice();
         Self { storage, runs: Vec::with_capacity(RECEIVE_SLOTS), joined: false, space_full: false }
     }
@@ -99,7 +101,7 @@ impl ReceiveBatch {
     }
 
     /// Empties all slots for the next call, and remembers how the last one went.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         if !self.runs.is_empty() {
             self.joined = self.runs.iter().any(|run| run.length > run.stride);
         }
@@ -108,7 +110,7 @@ impl ReceiveBatch {
     }
 
     /// The storage and what it holds.
-    pub(crate) fn contents(&mut self) -> (&mut [u8], &[Run]) {
+    pub fn contents(&mut self) -> (&mut [u8], &[Run]) {
         (&mut self.storage, &self.runs)
     }
 

@@ -15,14 +15,14 @@ use super::checksum::pseudo_header;
 use super::layout::{CWR, FIN, Layout, PSH, TCP, UDP, field16, field32, set_field16, set_field32};
 
 /// Takes complete packets: gives room for one, then for the next.
-pub(crate) trait PacketSink {
+pub trait PacketSink {
     /// Room of exactly `length` bytes for the next packet. Asking again means that the one before is complete.
     fn room(&mut self, length: usize) -> &mut [u8];
 }
 
 /// Why a packet could not be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SplitError {
+pub enum SplitError {
     /// Its headers do not fit its offload state.
     Malformed,
     /// It may not be cut (DF, or datagrams of a super-packet) and is larger than the tunnel carries.
@@ -31,7 +31,8 @@ pub(crate) enum SplitError {
 
 impl SplitError {
     /// The reason under which the packet is counted.
-    pub(crate) const fn reason(self) -> DropReason {
+    #[must_use]
+    pub const fn reason(self) -> DropReason {
         match self {
             Self::Malformed => DropReason::Malformed,
             Self::TooBig => DropReason::TooBig,
@@ -42,7 +43,10 @@ impl SplitError {
 /// Writes `packet` into `sink` as packets of at most `limit` bytes. TCP super-packets are cut at the smaller of their
 /// own segment size and the tunnel's; UDP super-packets at their own; a single packet is completed, and fragmented
 /// where it is too long and says that it may be.
-pub(crate) fn split(
+///
+/// # Errors
+/// [`SplitError`]: nothing of it was written.
+pub fn split(
     packet: &[u8],
     offload: &Offload,
     limit: usize,

@@ -59,7 +59,7 @@ impl<'a> Train<'a> {
 
 /// A train being put together: frames with room for the seal in front of each packet.
 #[derive(Debug)]
-pub(crate) struct OpenTrain {
+pub struct OpenTrain {
     buffer: Box<[u8]>,
     tunnel: TunnelId,
     stride: usize,
@@ -77,24 +77,31 @@ impl OpenTrain {
         Self { buffer, tunnel: TunnelId::new(0), stride: 0, filled: 0, frames: 0, closed: false, begun: 0 }
     }
 
-    pub(crate) const fn tunnel(&self) -> TunnelId {
+    /// Whose it is.
+    #[must_use]
+    pub const fn tunnel(&self) -> TunnelId {
         self.tunnel
     }
 
     /// The frames and the distance from one to the next.
-    pub(crate) fn frames(&mut self) -> (&mut [u8], usize) {
+    pub fn frames(&mut self) -> (&mut [u8], usize) {
         (&mut self.buffer[..self.filled], self.stride)
     }
 
-    pub(crate) const fn count(&self) -> usize {
+    /// How many frames there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
         self.frames
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
+    /// Whether it has no frame: then it is nobody's.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
         self.frames == 0
     }
 
-    pub(crate) const fn clear(&mut self) {
+    /// Forgets its frames.
+    pub const fn clear(&mut self) {
         self.filled = 0;
         self.frames = 0;
         self.closed = false;
@@ -108,14 +115,14 @@ impl OpenTrain {
 
 /// The trains of one lane: a few, shared by all tunnels.
 #[derive(Debug)]
-pub(crate) struct Trains {
+pub struct Trains {
     open: [OpenTrain; TRAINS],
     begun: u64,
 }
 
 /// Where the next frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Berth {
+pub enum Berth {
     /// Onto this train.
     On(usize),
     /// Nowhere yet: this train must leave first.
@@ -123,13 +130,16 @@ pub(crate) enum Berth {
 }
 
 impl Trains {
-    pub(crate) fn new() -> Self {
+    /// All of them empty.
+    #[must_use]
+    pub fn new() -> Self {
         Self { open: std::array::from_fn(|_| OpenTrain::new()), begun: 0 }
     }
 
     /// Where a frame of `length` bytes (at most [`TRAIN_BYTES`]) of `tunnel` goes. The order of a tunnel's frames is
     /// kept: what does not fit behind the others waits until they have left.
-    pub(crate) fn berth(&self, tunnel: TunnelId, length: usize) -> Berth {
+    #[must_use]
+    pub fn berth(&self, tunnel: TunnelId, length: usize) -> Berth {
         let mine = self.open.iter().position(|train| !train.is_empty() && train.tunnel == tunnel);
         match mine {
             Some(index) if self.open[index].takes(length) => Berth::On(index),
@@ -148,7 +158,7 @@ impl Trains {
     }
 
     /// Room for one more frame of `length` bytes on train `index`, as [`Trains::berth`] said.
-    pub(crate) fn append(&mut self, index: usize, tunnel: TunnelId, length: usize) -> &mut [u8] {
+    pub fn append(&mut self, index: usize, tunnel: TunnelId, length: usize) -> &mut [u8] {
         let train = &mut self.open[index];
         if train.is_empty() {
             train.tunnel = tunnel;
@@ -163,13 +173,21 @@ impl Trains {
         &mut train.buffer[start..train.filled]
     }
 
-    pub(crate) const fn train(&mut self, index: usize) -> &mut OpenTrain {
+    /// The train of this number.
+    pub const fn train(&mut self, index: usize) -> &mut OpenTrain {
         &mut self.open[index]
     }
 
-    /// The trains that have frames, oldest first.
-    pub(crate) fn oldest(&self) -> Option<usize> {
+    /// The train that was begun first of those that have frames.
+    #[must_use]
+    pub fn oldest(&self) -> Option<usize> {
         (0..TRAINS).filter(|index| !self.open[*index].is_empty()).min_by_key(|index| self.open[*index].begun)
+    }
+}
+
+impl Default for Trains {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

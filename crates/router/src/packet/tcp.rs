@@ -93,7 +93,7 @@ impl Tcp {
 
 /// Lowers the MSS option of the header at the start of `segment` to `most`, if it has one that is larger, and returns
 /// what changed. The checksum is not touched.
-pub(crate) fn clamp_mss(segment: &mut [u8], header: usize, most: u16) -> Change {
+pub fn clamp_mss(segment: &mut [u8], header: usize, most: u16) -> Change {
     let Some(at) = segment.get(..header).and_then(mss_option) else { return Change::NONE };
     match field::read_u16(segment, at) {
         Some(mss) if mss > most => set_mss(segment, at, mss, most),

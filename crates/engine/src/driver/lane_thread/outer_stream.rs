@@ -21,17 +21,17 @@ const PIECES: usize = 2 * TRAIN_DATAGRAMS;
 
 /// A stream as it is handed over by who made the session.
 #[derive(Debug)]
-pub(in crate::driver) struct HandedStream {
+pub struct HandedStream {
     /// The connected stream.
-    pub(in crate::driver) stream: TcpStream,
+    pub stream: TcpStream,
     /// What was read of it and is not taken yet, from the beginning of a packet on.
-    pub(in crate::driver) unread: Vec<u8>,
+    pub unread: Vec<u8>,
     /// What still has to be sent before anything else.
-    pub(in crate::driver) unsent: Vec<u8>,
+    pub unsent: Vec<u8>,
 }
 
 /// A stream and what is on its way in it.
-pub(super) struct OuterStream {
+pub struct OuterStream {
     stream: TcpStream,
     /// The beginning of a packet whose rest has not come; at first all that came before the lane had the stream.
     unread: Vec<u8>,
@@ -45,7 +45,7 @@ impl OuterStream {
     ///
     /// # Errors
     /// The stream refuses to be non-blocking.
-    pub(super) fn new(handed: HandedStream) -> io::Result<Self> {
+    pub fn new(handed: HandedStream) -> io::Result<Self> {
         let HandedStream { stream, unread, unsent } = handed;
         stream.set_nonblocking(true)?;
         // Without these it is slower, no more.
@@ -54,22 +54,29 @@ impl OuterStream {
         Ok(Self { stream, unread, unsent: unsent.into(), end: None })
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+    /// Its descriptor, for a poll.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 
     /// Whether something waits for room in the stream.
-    pub(super) fn wants_room(&self) -> bool {
+    #[must_use]
+    pub fn wants_room(&self) -> bool {
         !self.unsent.is_empty() && self.end.is_none()
     }
 
     /// Whether something was read that is not taken yet.
-    pub(super) const fn has_unread(&self) -> bool {
+    #[must_use]
+    pub const fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
 
     /// Reads what has come, and says where its packets lie.
-    pub(super) fn receive(&mut self, into: &mut ReceiveBatch) -> Result<usize, SocketError> {
+    ///
+    /// # Errors
+    /// [`SocketError::Ended`] once the stream is over and all that came before was given out.
+    pub fn receive(&mut self, into: &mut ReceiveBatch) -> Result<usize, SocketError> {
         let kept = self.unread.len().min(STREAM_READ);
         let space = into.space();
         space[..kept].copy_from_slice(&self.unread[..kept]);
@@ -92,7 +99,10 @@ impl OuterStream {
     }
 
     /// Sends a train, after what still waits.
-    pub(super) fn send(&mut self, train: &Train<'_>) -> Result<(), SocketError> {
+    ///
+    /// # Errors
+    /// The stream is over, or too much waits already: none of the train was taken.
+    pub fn send(&mut self, train: &Train<'_>) -> Result<(), SocketError> {
         self.flush()?;
         if !self.unsent.is_empty() {
             return self.queue(train);
@@ -117,7 +127,10 @@ impl OuterStream {
     }
 
     /// Sends what waits, as far as there is room.
-    pub(super) fn flush(&mut self) -> Result<(), SocketError> {
+    ///
+    /// # Errors
+    /// The stream is over.
+    pub fn flush(&mut self) -> Result<(), SocketError> {
         while !self.unsent.is_empty() {
             let (front, back) = self.unsent.as_slices();
             let sent = write(&self.stream, &[IoSlice::new(front), IoSlice::new(back)]);

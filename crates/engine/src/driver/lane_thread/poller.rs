@@ -19,7 +19,7 @@ const WAKE: u64 = u64::MAX - 1;
 const EVENTS: usize = 64;
 
 /// What may be ready.
-pub(super) struct Poller {
+pub struct Poller {
     epoll: OwnedFd,
     wake: Arc<OwnedFd>,
     queue: bool,
@@ -29,7 +29,11 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    pub(super) fn new(wake: Arc<OwnedFd>, queue: BorrowedFd<'_>) -> io::Result<Self> {
+    /// Watches the wake-up and the queue.
+    ///
+    /// # Errors
+    /// The system gives no descriptor.
+    pub fn new(wake: Arc<OwnedFd>, queue: BorrowedFd<'_>) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN)?;
         let this = Self { epoll, wake, queue: false, message: false, tunnels: Vec::new(), writable: Vec::new() };
@@ -38,37 +42,46 @@ impl Poller {
     }
 
     /// Watches the queue, or another in its place.
-    pub(super) fn watch_queue(&self, queue: BorrowedFd<'_>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The system's own: it is not watched.
+    pub fn watch_queue(&self, queue: BorrowedFd<'_>) -> io::Result<()> {
         epoll::add(&self.epoll, queue, EventData::new_u64(QUEUE), EventFlags::IN)?;
         Ok(())
     }
 
     /// Watches a tunnel's socket.
-    pub(super) fn watch(&self, tunnel: TunnelId, socket: BorrowedFd<'_>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The system's own: it is not watched.
+    pub fn watch(&self, tunnel: TunnelId, socket: BorrowedFd<'_>) -> io::Result<()> {
         epoll::add(&self.epoll, socket, EventData::new_u64(u64::from(tunnel.number())), EventFlags::IN)?;
         Ok(())
     }
 
     /// Watches a tunnel's stream, which is watched already, also for room to send, or no more so.
-    pub(super) fn watch_room(&self, tunnel: TunnelId, socket: BorrowedFd<'_>, wanted: bool) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The system's own: it is not watched.
+    pub fn watch_room(&self, tunnel: TunnelId, socket: BorrowedFd<'_>, wanted: bool) -> io::Result<()> {
         let flags = if wanted { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
         epoll::modify(&self.epoll, socket, EventData::new_u64(u64::from(tunnel.number())), flags)?;
         Ok(())
     }
 
     /// Says that a tunnel has something, though its socket may not say so again.
-    pub(super) fn mark_ready(&mut self, tunnel: TunnelId) {
+    pub fn mark_ready(&mut self, tunnel: TunnelId) {
         self.tunnels.push(tunnel);
     }
 
     /// Watches a descriptor no more. Closing alone is not enough: a twin of it may still be open elsewhere.
-    pub(super) fn forget(&self, source: BorrowedFd<'_>) {
+    pub fn forget(&self, source: BorrowedFd<'_>) {
         // It may have been forgotten before; there is nothing else that could fail.
         let _ = epoll::delete(&self.epoll, source);
     }
 
     /// Waits until something is ready, or for `timeout`; `None` waits for ever.
-    pub(super) fn wait(&mut self, timeout: Option<Duration>) {
+    pub fn wait(&mut self, timeout: Option<Duration>) {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         // A tunnel that was marked is ready already.
@@ -90,7 +103,7 @@ impl Poller {
     }
 
     /// Whether there are messages; asking resets it, so the caller must then take them all.
-    pub(super) fn has_message(&mut self) -> bool {
+    pub fn has_message(&mut self) -> bool {
         let message = std::mem::take(&mut self.message);
         if message {
             let _ = rustix::io::read(&self.wake, &mut [0_u8; 8]);
@@ -99,17 +112,18 @@ impl Poller {
     }
 
     /// Whether the queue or a socket may be ready.
-    pub(super) const fn has_ready(&self) -> bool {
+    #[must_use]
+    pub const fn has_ready(&self) -> bool {
         self.queue || !self.tunnels.is_empty()
     }
 
     /// A tunnel whose stream has room again; forgets it.
-    pub(super) fn take_writable(&mut self) -> Option<TunnelId> {
+    pub fn take_writable(&mut self) -> Option<TunnelId> {
         self.writable.pop()
     }
 
     /// Adds the tunnels that may be ready, and says whether the queue may be; forgets both.
-    pub(super) fn take_ready(&mut self, tunnels: &mut Vec<TunnelId>) -> bool {
+    pub fn take_ready(&mut self, tunnels: &mut Vec<TunnelId>) -> bool {
         tunnels.append(&mut self.tunnels);
         std::mem::take(&mut self.queue)
     }
