@@ -1,5 +1,6 @@
 //! TLS that is none: plain bytes in flights of a real handshake's sizes, randoms and exported keys that follow from a
-//! seed, so that a simulated run repeats exactly. It protects nothing.
+//! seed, so that a simulated run repeats exactly. It protects nothing, but damage is seen as real TLS sees it: each record
+//! has a check value over its number and its bytes.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub struct ScriptedTls {
     out: Vec<u8>,
     buffered: Vec<u8>,
     records: VecDeque<Vec<u8>>,
+    /// Records put and taken so far.
+    numbers: (u64, u64),
     done: bool,
     refusal: Option<TlsError>,
 }
@@ -73,11 +76,17 @@ const TICKETS: usize = 158;
 const HEADER: usize = 5;
 /// Content type and tag of an encrypted record.
 const TRAILER: usize = 17;
+/// Bytes of the check value at the end of a record, within the trailer.
+const CHECK: usize = 8;
 const HANDSHAKE: u8 = 22;
 const ALERT: u8 = 21;
 const APPLICATION: u8 = 23;
-/// Bytes of the largest fragment.
+/// Bytes of the largest fragment of a handshake.
 const FRAGMENT: usize = 16_384;
+/// Bytes of the largest record: more than anything that tests send as one.
+const RECORD: usize = 1 << 20;
+/// Random, number of records that follow and check value.
+const SMALLEST_HANDSHAKE: usize = 32 + 1 + CHECK;
 
 impl ScriptedTls {
     /// A client whose randoms follow from `seed`.
@@ -117,6 +126,7 @@ impl ScriptedTls {
             out: Vec::new(),
             buffered: Vec::new(),
             records: VecDeque::new(),
+            numbers: (0, 0),
             done: false,
             refusal: None,
         }
@@ -131,9 +141,18 @@ impl ScriptedTls {
             left -= HEADER + size;
             let mut body = self.random.to_vec();
             body.push(u8::try_from(following).unwrap_or(u8::MAX));
-            body.resize(size, 0);
-            self.put(HANDSHAKE, &body);
+            body.resize(size.max(SMALLEST_HANDSHAKE), 0);
+            self.put_checked(HANDSHAKE, body);
         }
+    }
+
+    /// The end of `body` is room for the check value.
+    fn put_checked(&mut self, kind: u8, mut body: Vec<u8>) {
+        let end = body.len().saturating_sub(CHECK);
+        let value = check(self.numbers.0, kind, &body[..end]).to_be_bytes();
+        body[end..].copy_from_slice(&value);
+        self.numbers.0 += 1;
+        self.put(kind, &body);
     }
 
     fn put(&mut self, kind: u8, body: &[u8]) {
@@ -143,15 +162,23 @@ impl ScriptedTls {
         self.out.extend_from_slice(body);
     }
 
-    fn take(&mut self, kind: u8, body: &[u8]) -> Result<(), TlsError> {
+    fn take(&mut self, kind: u8, record: &[u8]) -> Result<(), TlsError> {
+        if kind == ALERT {
+            return Err(TlsError::Alert(String::from("Scripted")));
+        }
+        let damaged = || TlsError::Protocol(String::from("a damaged record"));
+        let (body, value) = record.split_last_chunk::<CHECK>().ok_or_else(damaged)?;
+        if u64::from_be_bytes(*value) != check(self.numbers.1, kind, body) {
+            return Err(damaged());
+        }
+        self.numbers.1 += 1;
         match kind {
             HANDSHAKE => self.take_handshake(body),
             APPLICATION => {
-                let plain = body.len().saturating_sub(TRAILER);
+                let plain = record.len().saturating_sub(TRAILER);
                 self.records.push_back(body[..plain].to_vec());
                 Ok(())
             }
-            ALERT => Err(TlsError::Alert(String::from("Scripted"))),
             _ => Err(TlsError::Protocol(String::from("an unknown record"))),
         }
     }
@@ -188,6 +215,9 @@ impl Tls for ScriptedTls {
         self.buffered.extend_from_slice(bytes);
         while let Some(&[kind, len @ ..]) = self.buffered.first_chunk::<HEADER>() {
             let end = HEADER.saturating_add(u32::from_be_bytes(len) as usize);
+            if end > RECORD {
+                return Err(TlsError::Protocol(String::from("a damaged record")));
+            }
             if self.buffered.len() < end {
                 break;
             }
@@ -208,7 +238,7 @@ impl Tls for ScriptedTls {
     fn write_plaintext(&mut self, one_record: &[u8]) -> Result<(), TlsError> {
         let mut body = one_record.to_vec();
         body.resize(one_record.len() + TRAILER, 0);
-        self.put(APPLICATION, &body);
+        self.put_checked(APPLICATION, body);
         Ok(())
     }
 
@@ -230,6 +260,12 @@ impl Tls for ScriptedTls {
         }
         Ok(())
     }
+}
+
+/// A value that any damage changes. Who wants to deceive can make it, too.
+fn check(number: u64, kind: u8, body: &[u8]) -> u64 {
+    let begin = (number << 8 | u64::from(kind)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    body.iter().fold(begin, |sum, byte| (sum.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x517c_c1b7_2722_0a95))
 }
 
 fn sha256(input: &[u8]) -> [u8; 32] {

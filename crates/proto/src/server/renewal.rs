@@ -69,7 +69,8 @@ impl Client {
         let key_id = self.current.channel.key_id();
         let mut keys = DataKeys::new(&block, Side::Server, agreed.cipher, key_id, agreed.peer_id);
         let half = self.current.began.since(before.since) / 2;
-        keys.seal_after = self.current.began + shared.config.handshake.min(half);
+        let patience = shared.config.handshake.min(half).min(shared.config.tran_window / 2);
+        keys.seal_after = self.current.began + patience;
         let renewals = Renewals {
             newest: key_id,
             older: Some((before.newest, self.current.began + shared.config.tran_window)),

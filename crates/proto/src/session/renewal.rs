@@ -69,7 +69,8 @@ impl Renewals {
         // A side that renegotiates often forgets keys early: the old one is used for half of the last interval at most.
         let half = done.began.since(self.since) / 2;
         let most = if self.urgent { limits::WORN_KEY_SEALS.min(hand_window) } else { hand_window };
-        let patience = most.min(half);
+        // What is still on its way when the old key ends is lost.
+        let patience = most.min(half).min(tran_window / 2);
         self.older = Some((self.newest, done.began + tran_window));
         self.newest = done.channel.key_id();
         self.since = now;

@@ -177,6 +177,20 @@ fn the_old_key_seals_for_half_of_the_last_interval_a_minute_at_most() {
 }
 
 #[test]
+fn the_old_key_seals_for_half_of_its_remaining_life_at_most() {
+    let mut pair = up(Renewal { tran_window: Duration::from_secs(10), ..never() });
+    for _ in 0..600 {
+        pair.client.heard(pair.now);
+        wait(&mut pair, SECOND);
+    }
+    let begun = pair.now;
+    pair.client.renegotiate(begun);
+    wait(&mut pair, SECOND);
+    let after = lane(&pair).newest().seal_after.since(begun);
+    assert!(after.abs_diff(Duration::from_secs(5)) < SECOND, "{after:?}");
+}
+
+#[test]
 fn a_worn_key_seals_ten_seconds_more_at_most() {
     for (idle, patience) in [(4, 2), (600, 10)] {
         let mut pair = up(never());
