@@ -133,6 +133,10 @@ impl Control {
     fn take_upcall(&mut self, upcall: Upcall, now: Moment) {
         match upcall {
             Upcall::Control { worker, origin, mut packet } => {
+                // A region that is leaving takes nobody in who would be left with a dead server.
+                if self.end.is_some() && !self.members.values().any(|member| member.from == origin.from) {
+                    return;
+                }
                 self.arrival = Some((worker, origin));
                 if let Some(listener) = self.listeners.get_mut(usize::from(origin.listener)) {
                     listener.server.handle_datagram(origin.from, &mut packet, now);
