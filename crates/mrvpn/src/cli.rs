@@ -1,6 +1,7 @@
 //! The command line: what can be said, and the exit code of it. Each command has a file of its own below.
 
 mod check; // judges files without connecting
+mod demo; // a world of its own, and proof
 mod down; // all down
 mod engine; // the process that serves
 mod events; // what happens
@@ -146,6 +147,15 @@ enum Command {
         #[arg(value_name = "PROFILE|DIR")]
         profiles: Vec<PathBuf>,
     },
+    /// See it work: three servers, three tunnels, one interface, and proof of which way each request takes
+    ///
+    /// It needs no profile, no server and no root, and takes some seconds. Everything is in network namespaces that vanish with
+    /// it: nothing of this machine is touched, and no other program is started. Exit code 0: every proof holds.
+    Demo {
+        /// Print what was found as one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print what a shell needs to complete commands
     ///
     /// For bash: `mrvpn completions bash > ~/.local/share/bash-completion/completions/mrvpn`. For fish: `mrvpn completions
@@ -208,6 +218,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Logs { tunnel, follow } => logs::run(tunnel.as_deref(), follow, instance),
         Command::Check { json, files } => check::run(json, &files),
         Command::Init { profiles } => init::run(&profiles),
+        Command::Demo { json } => demo::run(json),
         Command::Completions { shell } => completions(shell),
         Command::Man { directory } => man::run(&directory),
     };
