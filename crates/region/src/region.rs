@@ -134,10 +134,10 @@ impl Region {
     /// Stops it with a last word to its clients, which have half a second to take it; afterwards its device and its ports
     /// are gone. A region of the same specification may then be started: it has the same keys and certificates.
     pub fn stop(mut self, farewell: Farewell) {
-        self.end(farewell);
+        self.join(farewell);
     }
 
-    fn end(&mut self, farewell: Farewell) {
+    fn join(&mut self, farewell: Farewell) {
         let Some(control) = self.control.take() else { return };
         self.ask(Request::Stop(farewell));
         if control.join().is_err() {
@@ -158,7 +158,7 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        self.end(Farewell::Silent);
+        self.join(Farewell::Silent);
     }
 }
 

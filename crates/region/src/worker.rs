@@ -233,11 +233,11 @@ impl Worker {
             }
         }
         if std::mem::take(&mut self.called) {
-            handle::wake(&self.control);
+            wake(&self.control);
         }
         for peer in &mut self.peers {
             if std::mem::take(&mut peer.handed) {
-                handle::wake(&peer.wake);
+                wake(&peer.wake);
             }
         }
     }

@@ -13,6 +13,7 @@ mod knock; // claimed flows that never rest
 mod lan; // multicast and broadcast, heard and sent
 mod pattern; // bytes that both sides can make and compare
 mod probe; // many questions a second, and the longest silence
+mod region; // a region server of ours
 mod scan; // what answers where nothing should
 mod serve; // the service of a region
 mod session; // a connection that lives as long as it is wanted
@@ -51,6 +52,7 @@ fn run(command: &str, arguments: &Arguments) -> Result<(), String> {
         "knock" => say(&knock::run(arguments)?),
         "hear" => lan::hear(arguments),
         "tell" => say(&lan::tell(arguments)?),
+        "region" => region::run(arguments),
         "stream" => say(&stream::run(arguments)?),
         "scan" => say(&scan::run(arguments)?),
         "trace" => say(&trace::run(arguments)?),
