@@ -1,5 +1,5 @@
-//! Two namespaces joined by a veth pair of MTU 1500, a stock server in one, a client in the other; one run of iperf3 with
-//! what the client's process has cost meanwhile, and round trips by ping.
+//! Two namespaces joined by a veth pair of MTU 1500, a server in one, a client in the other; one run of iperf3 with what the
+//! processes of both have cost meanwhile, and round trips by ping.
 
 use std::{
     fs,
@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mrvpn_testbed::{
-    Mrvpn, Netns, OpenvpnServer, Outside, Pki, Process, ProfileText, Scratch, Seat, ServerOptions, UK, cpu_time,
-    unique_name, wait_until,
-};
+use mrvpn_testbed::{Mrvpn, Netns, Process, Scratch, UK, cpu_time, unique_name, wait_until};
+use rustix::process::Signal;
 use serde_json::Value;
+
+use crate::far_end::{FarEnd, Kind, Wanted};
 
 /// Seconds of one iperf3 run.
 const SECONDS: &str = "5";
@@ -65,6 +65,8 @@ pub(crate) struct Run {
     pub(crate) gbits: f64,
     /// CPU seconds of the client's process per 10^9 bytes of payload received.
     pub(crate) cpu_per_gb: f64,
+    /// The same of the server's.
+    pub(crate) server_cpu_per_gb: f64,
     /// Datagrams received a second (of [`Load::Datagrams`]).
     pub(crate) packets: f64,
     /// CPU seconds of the client's process for each datagram received.
@@ -107,42 +109,79 @@ impl Client {
     }
 }
 
+/// Many tunnels that are up and idle.
+pub(crate) enum Crowd {
+    /// A process each.
+    Openvpn(Vec<Process>),
+    /// One process.
+    Mrvpn(Box<Mrvpn>),
+}
+
+impl Crowd {
+    /// What all its processes have of the memory, shared pages by their share, in 10^6 bytes (`Pss`, proc(5)).
+    pub(crate) fn memory(&self) -> f64 {
+        match self {
+            Self::Openvpn(all) => all.iter().map(|process| shared_memory(process.pid())).sum(),
+            Self::Mrvpn(engine) => shared_memory(engine.pid()),
+        }
+    }
+
+    /// CPU seconds that it has cost so far.
+    pub(crate) fn cpu(&self) -> f64 {
+        match self {
+            Self::Openvpn(all) => all.iter().map(|process| cpu_time(process.pid()).as_secs_f64()).sum(),
+            Self::Mrvpn(engine) => cpu_time(engine.pid()).as_secs_f64(),
+        }
+    }
+
+    /// Ends it and leaves the namespace as it was.
+    pub(crate) fn end(self) {
+        match self {
+            Self::Openvpn(all) => drop(all),
+            Self::Mrvpn(engine) => engine.down(),
+        }
+    }
+}
+
+fn shared_memory(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
+    let kibibytes = line.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+    kibibytes.unwrap_or(f64::NAN) * 1024.0 / 1e6
+}
+
 /// The place of the measurement. Fields are dropped in this order: programs before namespaces.
 pub(crate) struct Lab {
     iperf: Process,
-    server: OpenvpnServer,
+    server: FarEnd,
     client: Netns,
     _far: Netns,
-    profile: String,
+    profiles: Vec<String>,
     scratch: Scratch,
 }
 
 impl Lab {
-    /// Builds it with a server of these options.
-    pub(crate) fn new(options: ServerOptions) -> Self {
+    /// Builds it with a server of this kind.
+    pub(crate) fn new(kind: Kind, wanted: &Wanted) -> Self {
         let name = unique_name();
         let scratch = Scratch::new(&name);
         let (client, far) = (Netns::new(&format!("{name}-client")), Netns::new(&format!("{name}-server")));
         client.link("eth0", &far, "out");
         client.ip(&format!("addr add {}/30 dev eth0", UK.gateway));
         far.ip(&format!("addr add {}/30 dev out", UK.outer));
-        let pki = Pki::new(scratch.path());
-        let seat = Seat::of(UK, Outside::Four);
-        let profile = ProfileText::for_server(&seat, &options, &pki).text();
-        let mut server = OpenvpnServer::new(seat, options, &pki, scratch.path());
-        server.start(&far);
+        let (server, profiles) = FarEnd::start(kind, wanted, &far, &scratch);
         pin(server.pid(), CORES.1);
         let mut command = far.command("taskset");
         command.args(["-c", CORES.1, "iperf3", "--server", "--forceflush"]);
         let mut iperf = Process::start("iperf3-server", command, scratch.path());
         iperf.wait_for("listening", Duration::from_secs(5));
-        Self { iperf, server, client, _far: far, profile, scratch }
+        Self { iperf, server, client, _far: far, profiles, scratch }
     }
 
     /// Starts a client and waits until the tunnel answers; after how many seconds.
     pub(crate) fn connect(&mut self, peer: Peer) -> (Client, f64) {
         assert!(self.iperf.is_running(), "{}", self.iperf.log());
-        let profile = self.scratch.write("uk.ovpn", &self.profile);
+        let profile = self.scratch.write("uk.ovpn", self.profiles.first().map_or("", String::as_str));
         let begin = Instant::now();
         let client = match peer {
             Peer::Openvpn => {
@@ -155,12 +194,60 @@ impl Lab {
                 Client::Mrvpn(Mrvpn::start_in(&self.client, &ours, &self.scratch))
             }
         };
-        wait_until("a ping through the tunnel", Duration::from_secs(10), || {
-            self.client.try_run("ping", &["-n", "-c", "1", "-W", "0.05", UK.inner]).ok()
-        });
+        self.wait_ping();
         let seconds = begin.elapsed().as_secs_f64();
         pin(client.pid(), CORES.0);
         (client, seconds)
+    }
+
+    fn wait_ping(&self) {
+        wait_until("a ping through the tunnel", Duration::from_secs(10), || {
+            self.client.try_run("ping", &["-n", "-c", "1", "-W", "0.05", UK.inner]).ok()
+        });
+    }
+
+    /// Asks a client to connect anew and waits until the tunnel answers again; after how many seconds.
+    pub(crate) fn reconnect(&self, client: &Client) -> f64 {
+        let begin = Instant::now();
+        match client {
+            Client::Openvpn(process) => process.signal(Signal::USR1),
+            Client::Mrvpn(engine) => {
+                let done = engine.run(&["tunnel", "restart", "uk"]);
+                assert!(done.status.success(), "{done:?}");
+            }
+        }
+        self.wait_ping();
+        begin.elapsed().as_secs_f64()
+    }
+
+    /// Starts so many tunnels, a process each or all in one, and waits until all are up.
+    pub(crate) fn connect_many(&mut self, peer: Peer, count: usize) -> Crowd {
+        let path = |number: usize| {
+            let text = self.profiles.get(number).map_or("", String::as_str);
+            self.scratch.write(&format!("t{number}.ovpn"), text).display().to_string()
+        };
+        match peer {
+            Peer::Openvpn => {
+                let start = |number: usize| {
+                    let mut command = self.client.command("openvpn");
+                    command.args(["--config", &path(number), "--dev", &format!("tun{number}"), "--dev-type", "tun"]);
+                    Process::start(&format!("stock-tun{number}"), command, self.scratch.path())
+                };
+                let mut all: Vec<Process> = (0..count).map(start).collect();
+                for process in &mut all {
+                    process.wait_for("Initialization Sequence Completed", Duration::from_secs(60));
+                }
+                Crowd::Openvpn(all)
+            }
+            Peer::Mrvpn => {
+                let arguments: Vec<String> = (0..count).map(|number| format!("t{number}={}", path(number))).collect();
+                let mut engine = Mrvpn::start_in(&self.client, &arguments, &self.scratch);
+                engine.wait_for(Duration::from_secs(60), |status| {
+                    mrvpn_testbed::mrvpn::tunnels(status).iter().all(|tunnel| tunnel["state"] == "up")
+                });
+                Crowd::Mrvpn(Box::new(engine))
+            }
+        }
     }
 
     /// 400 pings, 5 ms apart.
@@ -219,7 +306,8 @@ impl Lab {
         let bytes = received("bytes");
         let packets = received("packets") - received("lost_packets");
         let local = end["cpu_utilization_percent"]["host_total"].as_f64().unwrap_or(0.0) / 100.0 * wall.as_secs_f64();
-        let ours = cpu + (cpu_time(self.server.pid()) - server) + (cpu_time(self.iperf.pid()) - own);
+        let server = cpu_time(self.server.pid()) - server;
+        let ours = cpu + server + (cpu_time(self.iperf.pid()) - own);
         let foreign = (all_busy() - busy).as_secs_f64() - ours.as_secs_f64() - local;
         // The server closes its connections a moment later, and is busy for good where the tunnel is gone by then.
         std::thread::sleep(Duration::from_secs(1));
@@ -228,6 +316,7 @@ impl Lab {
             packets: packets / received("seconds"),
             cpu_per_packet: cpu.as_secs_f64() / packets,
             cpu_per_gb: cpu.as_secs_f64() / (bytes / 1e9),
+            server_cpu_per_gb: server.as_secs_f64() / (bytes / 1e9),
             foreign: foreign.max(0.0) / wall.as_secs_f64(),
         })
     }

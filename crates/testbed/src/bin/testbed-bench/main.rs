@@ -1,8 +1,10 @@
-//! `cargo xtask bench [NAME...]`: one tunnel, our client and Debian's openvpn client, each against the same stock server. The
+//! `cargo xtask bench [NAME...]`: one tunnel, our client and Debian's openvpn client. In the first cases each against the
+//! same stock server; in those called `fast-...` our client against our region server, next to openvpn against openvpn. The
 //! peers take turns, so that a slow minute of the machine hits both. The client's side is pinned to core 0, the server's to
 //! core 1. Prints the table of docs/benchmarks.md.
 
 mod case; // what is measured, by its name
+mod far_end; // the server of a lab
 mod lab; // two namespaces and a server
 mod row; // figures of several runs, and the table
 
@@ -36,9 +38,10 @@ fn main() -> ExitCode {
 fn measured(cases: &[Case], runs: u32) -> String {
     let mut table = Table::default();
     for case in cases {
-        let mut lab = Lab::new(case.options());
         for _ in 0..runs {
             for peer in PEERS {
+                // A lab a turn: two of them at once would share addresses, and an idle server is not always idle.
+                let mut lab = Lab::new(case.server_of(peer), &case.wanted());
                 for figure in case.run(&mut lab, peer) {
                     table.add(*case, peer, figure);
                 }
