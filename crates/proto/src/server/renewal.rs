@@ -80,6 +80,15 @@ impl Client {
         self.current.step = Step::Done;
         self.phase = Phase::Up(agreed, renewals);
         self.tell(shared, ServerEvent::Keys(Box::new(keys)));
+        self.retire(shared, now);
+    }
+
+    /// Forgets the key before, once its time is over: where a login is answered late that may be at its very end.
+    pub(super) fn retire(&mut self, shared: &mut Shared, now: Moment) {
+        let Phase::Up(_, renewals) = &mut self.phase else { return };
+        if let Some((key_id, _)) = renewals.older.take_if(|(_, end)| *end <= now) {
+            self.tell(shared, ServerEvent::Retire(key_id));
+        }
     }
 
     /// The key material of the current negotiation.

@@ -53,13 +53,10 @@ impl Client {
         if shared.config.ping_restart.is_some_and(|wait| now >= self.last_heard + wait) {
             return self.vanish(Gone::PingRestart);
         }
+        self.retire(shared, now);
         let may_renew = self.may_renew();
-        let Phase::Up(_, renewals) = &mut self.phase else { return };
-        let retired = renewals.older.take_if(|(_, end)| *end <= now);
+        let Phase::Up(_, renewals) = &self.phase else { return };
         let due = renewals.due.is_some_and(|due| due <= now);
-        if let Some((key_id, _)) = retired {
-            self.tell(shared, ServerEvent::Retire(key_id));
-        }
         if may_renew && due {
             self.begin_renewal(shared, now);
         } else if !may_renew && now >= self.current.deadline {

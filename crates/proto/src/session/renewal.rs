@@ -161,6 +161,15 @@ impl Session {
             keys.seal_after = up.renewals.finish(&self.current, times, now);
         }
         self.events.push_back(Event::Keys(Box::new(keys)));
+        self.retire(now);
+    }
+
+    /// Forgets the key before, once its time is over: where a negotiation takes long that may be at its very end.
+    fn retire(&mut self, now: Moment) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        if let Some((key_id, _)) = up.renewals.older.take_if(|(_, end)| *end <= now) {
+            self.events.push_back(Event::Retire(key_id));
+        }
     }
 
     /// What a tunnel that is up waits for on account of its keys.
@@ -182,11 +191,9 @@ impl Session {
 
     /// Does what is due on account of the keys of a tunnel that is up.
     pub(super) fn check_renewal(&mut self, now: Moment) {
+        self.retire(now);
         let may_renew = self.may_renew();
-        let Phase::Up(up) = &mut self.phase else { return };
-        if let Some((key_id, _)) = up.renewals.older.take_if(|(_, end)| *end <= now) {
-            self.events.push_back(Event::Retire(key_id));
-        }
+        let Phase::Up(up) = &self.phase else { return };
         let due = up.renewals.due(&self.config.renewal).is_some_and(|due| due <= now);
         if may_renew && due {
             self.begin_renewal(now);

@@ -177,6 +177,15 @@ fn the_old_key_seals_for_half_of_the_last_interval_a_minute_at_most() {
 }
 
 #[test]
+fn a_negotiation_that_outlasts_the_old_key_ends_it_with_the_new_one_at_hand() {
+    let mut pair = up(Renewal { tran_window: Duration::from_millis(15), ..never() });
+    pair.client.renegotiate(pair.now);
+    pair.run_until(SECOND, |pair| lane(pair).installed() == 2);
+    assert_eq!(lane(&pair).ids(), [1]);
+    assert!(pair.client.poll_timeout().is_none_or(|(at, _)| at > pair.now));
+}
+
+#[test]
 fn the_old_key_seals_for_half_of_its_remaining_life_at_most() {
     let mut pair = up(Renewal { tran_window: Duration::from_secs(10), ..never() });
     for _ in 0..600 {
