@@ -1,9 +1,10 @@
 //! What must hold for any bytes: no panic, escaped messages, the same verdict however a text is spaced and quoted.
 
 use mrvpn_profile::ovpn::{NoFiles, parse};
-use mrvpn_profile::push::{assignment, continuation};
+use mrvpn_profile::profile::{PullFilter, PullFilterAction};
+use mrvpn_profile::push::{PushError, assignment, continuation};
 use mrvpn_profile::syntax::words;
-use mrvpn_profile::{PullOptions, Route, RouteVia, StaticKey, escape::escape, name::TunnelName};
+use mrvpn_profile::{PullOptions, Route, RouteVia, StaticKey, escape::escape, name::TunnelName, pull_filter};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -114,6 +115,44 @@ proptest! {
         prop_assert_eq!(plain, other);
     }
 
+    // proves: T-43
+    #[test]
+    fn no_spacing_or_quoting_or_case_of_a_parameter_gets_past_the_filters_or_into_them(
+        filters in vec((filter_action(), vec(filter_word(), 1..4), any::<bool>()), 0..4),
+        option in vec(option_word(), 1..5),
+        styles in vec(0_u8..5, 24),
+        upper in any::<bool>(),
+    ) {
+        let mut styles = styles.into_iter().cycle();
+        let filters: Vec<PullFilter> = filters.into_iter().map(|(action, words, whole)| {
+            let plain = words.join(" ") + if whole { " " } else { "" };
+            let plain = PullFilter::parse(action, &plain).unwrap();
+            // A blank at the end of a filter has a meaning of its own.
+            let text = dressed(&words, &mut styles).trim_end().to_owned() + if whole { " " } else { "" };
+            let other = PullFilter::parse(action, &text).unwrap();
+            assert_eq!(plain, other, "{text}");
+            other
+        }).collect();
+        let mut words_of_it: Vec<String> = option.iter().map(ToString::to_string).collect();
+        let plain = pull_filter::verdict(&filters, &words_of_it);
+        if upper {
+            words_of_it.iter_mut().skip(1).for_each(|word| word.make_ascii_uppercase());
+        }
+        let text = dressed(&words_of_it, &mut styles);
+        prop_assert_eq!(pull_filter::verdict(&filters, &words(text.as_bytes()).unwrap()), plain, "{}", text);
+        // The same through a whole push: refused, left out, or taken.
+        let own = PullOptions { filters, ..PullOptions::default() };
+        let pushed = |option: &str| {
+            let got = assignment(&own, &[format!("PUSH_REPLY,{option}").into_bytes()]);
+            got.map(|got| got.skipped.iter().any(|left| left.why.contains("pull-filter")))
+        };
+        match plain {
+            PullFilterAction::Reject => prop_assert!(matches!(pushed(&text), Err(PushError::Rejected { .. })), "{}", text),
+            PullFilterAction::Ignore => prop_assert_eq!(pushed(&text), Ok(true), "{}", text),
+            PullFilterAction::Accept => prop_assert_ne!(pushed(&text), Ok(true), "{}", text),
+        }
+    }
+
     #[test]
     fn escaped_text_is_printable_and_short(bytes in vec(any::<u8>(), 0..1_000)) {
         let shown = escape(&bytes);
@@ -160,6 +199,54 @@ fn damaged(text: &str, at: usize, flip: u8) -> Vec<u8> {
     let at = at % bytes.len();
     bytes[at] ^= flip;
     bytes
+}
+
+/// The words as one line: plain, in single or double quotes, with blanks around, or in quotes with blanks around.
+fn dressed(words: &[String], styles: &mut impl Iterator<Item = u8>) -> String {
+    let dress = |word: &String| match styles.next() {
+        Some(1) => format!("'{word}'"),
+        Some(2) => format!("\"{word}\""),
+        Some(3) => format!(" {word}   "),
+        Some(4) => format!("  '{word}' "),
+        _ => word.clone(),
+    };
+    words.iter().map(dress).collect::<Vec<_>>().join(" ")
+}
+
+fn filter_action() -> impl Strategy<Value = PullFilterAction> {
+    prop::sample::select(vec![PullFilterAction::Accept, PullFilterAction::Ignore, PullFilterAction::Reject])
+}
+
+/// Beginnings of the words below, and whole ones.
+fn filter_word() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "route",
+        "route-ipv6",
+        "rou",
+        "dhcp-option",
+        "DNS",
+        "dns",
+        "10.",
+        "10.66.0.0",
+        "fd00",
+        "e",
+    ])
+    .prop_map(String::from)
+}
+
+fn option_word() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "route",
+        "route-ipv6",
+        "dhcp-option",
+        "DNS",
+        "DNS6",
+        "10.66.0.0",
+        "10.8.0.1",
+        "fd00::1",
+        "fd00:66::/32",
+        "echo",
+    ])
 }
 
 fn option_name() -> impl Strategy<Value = &'static str> {

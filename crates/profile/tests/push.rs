@@ -467,6 +467,58 @@ fn domains_are_harmless_or_left_out() {
     assert_eq!(got.unwrap().search_domains, ["b.example", "c.example"]);
 }
 
+// proves: T-32
+#[test]
+fn no_letter_outside_of_names_gets_into_a_domain_in_any_of_the_three_forms() {
+    // `dns search-domains` counts beside a `dns server` alone.
+    let forms = ["dhcp-option DOMAIN", "dhcp-option DOMAIN-SEARCH", "dns server 1 address 10.8.0.1,dns search-domains"];
+    for code in (0x20_u32..0x7f).chain([0xa0, 0xe9, 0x430, 0x3002, 0xff0e, 0x1_f600]) {
+        let letter = char::from_u32(code).unwrap();
+        if letter == ',' {
+            continue; // ends the option
+        }
+        let harmless = letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        for form in forms {
+            // Quoted by what is not itself a quote, and a backslash twice, so that the letter is part of the word.
+            let option = match letter {
+                '\'' => format!("{form} \"a{letter}b.example\""),
+                _ => format!("{form} 'a{letter}b.example'"),
+            };
+            let got = push(&[&option]).unwrap();
+            let expected = if harmless { vec![format!("a{letter}b.example")] } else { vec![] };
+            assert_eq!((&got.search_domains, got.skipped.len()), (&expected, usize::from(!harmless)), "{option}");
+        }
+    }
+    for empty in [
+        "dhcp-option DOMAIN",
+        "dhcp-option DOMAIN ''",
+        "dhcp-option DOMAIN-SEARCH .",
+        "dns search-domains",
+        "dns search-domains ''",
+    ] {
+        let got = push(&[empty]).unwrap();
+        assert_eq!((got.search_domains.len(), got.skipped.len()), (0, 1), "{empty}");
+    }
+}
+
+// proves: T-32
+#[test]
+fn one_bad_name_in_a_list_leaves_out_that_list_and_nothing_else() {
+    let got = push(&["dns search-domains a.example x;id b.example", "dhcp-option DOMAIN-SEARCH c.example"]).unwrap();
+    assert_eq!((got.search_domains, got.skipped.len()), (vec![String::from("c.example")], 1));
+}
+
+// proves: T-32
+#[test]
+fn the_users_own_domain_stays_whatever_part_of_it_a_server_pushes_or_stops_to_push() {
+    let own = PullOptions { search_domains: vec![String::from("corp.example")], ..PullOptions::default() };
+    let domains = |options: &[&str]| push_over(&own, options).unwrap().search_domains;
+    assert_eq!(domains(&["dhcp-option DOMAIN-SEARCH example"]), ["corp.example", "example"]);
+    assert_eq!(domains(&["dhcp-option DOMAIN-SEARCH corp.example"]), ["corp.example"]);
+    assert_eq!(domains(&["dhcp-option DOMAIN-SEARCH corp"]), ["corp.example", "corp"]);
+    assert_eq!(domains(&["echo"]), ["corp.example"]);
+}
+
 #[test]
 fn the_lowest_dns_server_that_can_be_served_is_used() {
     let got = push(&[
