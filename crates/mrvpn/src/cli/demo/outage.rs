@@ -17,7 +17,7 @@ use crate::failure::Failure;
 const OTHERS: Duration = Duration::from_millis(2);
 /// 10 ms between two requests of the flow whose server is stopped.
 const OWN: Duration = Duration::from_millis(10);
-/// 500 requests of each undisturbed flow are on their way before the server is stopped.
+/// 250 requests of each undisturbed flow are on their way before the server is stopped.
 const BEFORE: u64 = 250;
 /// 1,000: no flow is counted over fewer.
 const ENOUGH: u64 = 1000;
