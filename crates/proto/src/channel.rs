@@ -25,6 +25,9 @@ pub(crate) struct Channel {
     tls: Box<dyn Tls>,
     /// Bytes of TLS that found no room in the send window yet.
     tls_out: Vec<u8>,
+    /// Bytes that came and were not answered yet: where anyone can send, acknowledgements alone answer no more than came
+    /// (threats-and-faults.md T-15).
+    credit: usize,
 }
 
 /// What a channel needs to put its messages on the wire.
@@ -61,7 +64,7 @@ impl Channel {
 
     fn new(key_id: KeyId, send: SendQueue, tls: Box<dyn Tls>) -> Self {
         let (receive, acks) = (ReceiveWindow::new(), AckBook::default());
-        Self { key_id, send, receive, acks, tls, tls_out: Vec::new() }
+        Self { key_id, send, receive, acks, tls, tls_out: Vec::new(), credit: 0 }
     }
 
     pub(crate) const fn key_id(&self) -> KeyId {
@@ -103,6 +106,7 @@ impl Channel {
 
     /// Takes acknowledgements and message of a packet; returns the payloads that are in order now.
     pub(crate) fn take(&mut self, packet: &ControlPacket<'_>, now: Moment) -> Vec<Vec<u8>> {
+        self.credit = self.credit.saturating_add(packet.bare_size()).min(limits::CONTROL_MESSAGE);
         self.send.acknowledge(packet.acks.ids(), now);
         let Some(id) = packet.message else { return Vec::new() };
         // What a reset carries is not of TLS, and is heeded where the reset is taken.
@@ -189,21 +193,33 @@ impl Channel {
             };
             let head = ControlHead { opcode: outgoing.opcode, key_id: self.key_id, session: wire.own };
             let packet = ControlPacket { head, acks, message: Some(outgoing.id), payload: outgoing.payload };
+            self.credit = self.credit.saturating_sub(packet.bare_size());
             wire.outbox.push_back(wire.wrappers.of_mut(self.key_id).wrap(&packet));
         }
     }
 
-    /// Acknowledgements that found no message to travel with. Without a wrapper at most four: some foreign servers
-    /// drop more (section 1.3).
+    /// Acknowledgements that found no message to travel with. Those for which there is no credit wait for a message, or
+    /// until more has come.
     fn send_acks(&mut self, wire: &mut Wire<'_>) {
         let Some(peer) = wire.peer else { return };
-        let most = if wire.wrappers.of(self.key_id).is_none() { limits::ACKS_WITH_MESSAGE } else { limits::ACKS };
+        let bare = wire.wrappers.of(self.key_id).is_none();
         while self.acks.is_pending() && wire.outbox.len() < limits::OUTBOX {
+            let most = if bare { self.affordable_acks() } else { limits::ACKS };
+            if most == 0 {
+                return;
+            }
             let head = ControlHead { opcode: Opcode::AckV1, key_id: self.key_id, session: wire.own };
             let acks = Acks::new(&self.acks.take(most), peer);
             let packet = ControlPacket { head, acks, message: None, payload: &[] };
+            self.credit = self.credit.saturating_sub(packet.bare_size());
             wire.outbox.push_back(wire.wrappers.of_mut(self.key_id).wrap(&packet));
         }
+    }
+
+    /// Without a wrapper at most four: some foreign servers drop more (section 1.3).
+    fn affordable_acks(&self) -> usize {
+        const WITHOUT: usize = ControlHead::LEN + 1 + SessionId::LEN;
+        (self.credit.saturating_sub(WITHOUT) / 4).min(limits::ACKS_WITH_MESSAGE)
     }
 }
 

@@ -142,6 +142,17 @@ impl<'a> ControlPacket<'a> {
         Ok(Self { head, acks, message, payload: reader.rest() })
     }
 
+    /// Bytes on the wire without a wrapper.
+    pub(crate) const fn bare_size(&self) -> usize {
+        const COUNT: usize = 1;
+        let acks = match self.acks.len {
+            0 => 0,
+            count => (count as usize).saturating_mul(4).saturating_add(SessionId::LEN),
+        };
+        let message = if self.message.is_some() { 4 } else { 0 };
+        ControlHead::LEN.saturating_add(COUNT + message).saturating_add(acks).saturating_add(self.payload.len())
+    }
+
     /// Appends what follows the head to `out`.
     pub fn emit_body(&self, out: &mut Vec<u8>) {
         self.acks.emit(out);
@@ -174,6 +185,7 @@ mod tests {
             let mut body = Vec::new();
             packet.emit_body(&mut body);
             assert_eq!(ControlPacket::parse(packet.head, &body), Ok(packet));
+            assert_eq!(packet.bare_size(), ControlHead::LEN + body.len());
         }
     }
 

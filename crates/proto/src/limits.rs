@@ -63,6 +63,10 @@ pub const PUSH_REQUEST_AGAIN: Duration = Duration::from_secs(1);
 /// Further PUSH_REQUESTs (`push.h`, PUSH_REQUEST_INTERVAL).
 pub const PUSH_REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A server that changes its session id makes us send everything again at once, but not twice within this time: without
+/// a wrapper anyone can say that it has.
+pub const HASTE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long EXIT waits for its acknowledgement.
 pub const EXIT_WAIT: Duration = Duration::from_secs(1);
 

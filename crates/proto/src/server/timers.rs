@@ -3,7 +3,7 @@
 use mrvpn_clock::Moment;
 
 use super::client::{Client, Phase};
-use super::event::{Gone, ServerEvent, ServerTimer};
+use super::event::{Gone, ServerTimer};
 use super::negotiation::Step;
 use super::shared::Shared;
 

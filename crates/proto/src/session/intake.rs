@@ -9,6 +9,7 @@ use super::{Event, Phase, Session};
 use crate::control::ControlPacket;
 use crate::dropped::Dropped;
 use crate::ids::MessageId;
+use crate::limits;
 use crate::opcode::{KeyId, Opcode};
 use crate::reliable::Received;
 
@@ -130,7 +131,9 @@ impl Session {
     }
 
     fn take_reset(&mut self, packet: &ControlPacket<'_>, now: Moment) {
-        if self.peer.replace(packet.head.session).is_some() {
+        let changed = self.peer.replace(packet.head.session).is_some();
+        if changed && self.hastened.is_none_or(|last| now.since(last) >= limits::HASTE_INTERVAL) {
+            self.hastened = Some(now);
             self.current.channel.hasten(now);
         }
         self.wrappers.of_mut(KeyId::FIRST).take_reset(packet.payload);

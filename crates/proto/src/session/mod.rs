@@ -71,6 +71,8 @@ pub struct Session {
     /// When something authentic came last.
     last_heard: Moment,
     answered: bool,
+    /// When everything was sent again last because the server has changed its session id.
+    hastened: Option<Moment>,
     outbox: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
 }
@@ -155,6 +157,7 @@ impl Session {
             token_sent: false,
             last_heard: now,
             answered: false,
+            hastened: None,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             epoch: (wall, now),
@@ -253,6 +256,7 @@ impl fmt::Debug for Session {
             .field("phase", &self.phase)
             .field("last_heard", &self.last_heard)
             .field("answered", &self.answered)
+            .field("hastened", &self.hastened)
             .field("outbox", &self.outbox)
             .field("events", &self.events)
             .finish_non_exhaustive()

@@ -14,15 +14,15 @@ use rcgen::{
 
 use crate::pair::{Link, Pair, WALL, config};
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Issuer = CertifiedIssuer<'static, KeyPair>;
 
 /// A certificate and its key.
-struct Made {
-    chain: Vec<Vec<u8>>,
-    key: Vec<u8>,
+pub(crate) struct Made {
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) key: Vec<u8>,
 }
 
-fn params(common_name: &str) -> CertificateParams {
+pub(crate) fn params(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
@@ -41,25 +41,25 @@ fn ca_with(params: CertificateParams) -> Issuer {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn ca() -> Issuer {
+pub(crate) fn ca() -> Issuer {
     ca_with(ca_params("Test CA"))
 }
 
 /// A server's certificate as OpenVPN's own tools make it.
-fn server_params() -> CertificateParams {
+pub(crate) fn server_params() -> CertificateParams {
     let mut params = params("server");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params
 }
 
-fn signed(params: CertificateParams, issuer: &Issuer) -> Made {
+pub(crate) fn signed(params: CertificateParams, issuer: &Issuer) -> Made {
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, issuer).unwrap();
     Made { chain: vec![certificate.der().to_vec()], key: key.serialize_der() }
 }
 
-fn trusting(issuer: &Issuer) -> TlsOptions {
+pub(crate) fn trusting(issuer: &Issuer) -> TlsOptions {
     TlsOptions { ca: vec![issuer.der().to_vec()], ..TlsOptions::default() }
 }
 

@@ -64,19 +64,23 @@ fn next_message(pair: &Pair) -> u32 {
 
 fn bombard(pair: &mut Pair, key_ids: u64, mut after: impl FnMut(&mut Pair, bool)) -> (Vec<u32>, Vec<u32>) {
     let mut traffic = Traffic::default();
+    let (before, mut bytes_in) = (pair.sent.0.len(), 0);
     let next = next_message(pair);
     for number in 0..FORGERIES {
         let forged = forgery(pair, number, key_ids, next);
         let taken = pair.client.handle_control(&forged, pair.now).is_ok();
+        bytes_in += forged.len();
         after(pair, taken);
         if number % 100 == 0 {
             traffic.step(pair, Duration::from_secs(1));
         }
     }
+    let bytes_out: usize = pair.sent.0[before..].iter().map(Vec::len).sum();
+    assert!(bytes_out <= bytes_in, "{bytes_out} bytes out for {bytes_in} in");
     traffic.finish(pair)
 }
 
-// proves: T-02
+// proves: T-02, T-15
 #[test]
 fn with_a_wrapper_no_forgery_changes_anything() {
     let key = StaticKey::from_bytes((0..=255).collect()).unwrap();
@@ -120,7 +124,7 @@ fn without_a_wrapper_but_with_dynamic_tls_crypt_no_one_else_begins_a_renegotiati
     assert_eq!(pair.client.handle_control(&forged, pair.now), Err(Dropped::Forged));
 }
 
-// proves: T-02
+// proves: T-02, T-15
 #[test]
 fn without_a_wrapper_what_fits_costs_a_channel_at_most() {
     let mut pair = up(Wrap::None);

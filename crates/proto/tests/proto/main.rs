@@ -20,8 +20,12 @@ mod many; // a server and its clients
 mod pair; // a client and a server joined by a link
 mod recorded; // the session with a real 2.6 server
 mod recorded_sessions; // every control packet of four recorded sessions
+mod reflection; // no more bytes out than in
 mod renewal; // later keys
 mod server; // the server half
+mod server_forge; // what no honest server says
+mod server_hostile; // noise, prefixes, flipped bits
+mod server_tls; // real TLS, client certificates
 mod stream; // packets in an outer TCP stream
 mod traffic; // numbered packets both ways
 mod vectors; // known answers

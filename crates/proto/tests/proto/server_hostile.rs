@@ -1,0 +1,191 @@
+//! The server half under noise: links that lose, repeat, delay and spoil; prefixes and flipped bits of everything that
+//! was ever said to it. It neither panics nor lets a datagram that does not fit change anything.
+
+use std::time::Duration;
+
+use mrvpn_profile::{Renewal, Wrap};
+use mrvpn_proto::server::{Gone, ServerConfig, ServerEvent, ServerTransport, ServerWrap};
+use mrvpn_proto::{EndReason, Event, SessionConfig, Stage, TlsError};
+use proptest::prelude::*;
+
+use crate::many::{Many, Noise, address};
+use crate::pair::config;
+use crate::server::wraps;
+
+fn datagrams(wrap: ServerWrap) -> ServerConfig {
+    ServerConfig::new(wrap, ServerTransport::Datagram)
+}
+
+/// Everything that one client says to a server and hears from it: up, a renegotiation from each side, EXIT.
+fn dialogue(server: ServerWrap, client: Wrap) -> Vec<(bool, Vec<u8>)> {
+    let mut many = Many::new(datagrams(server), Noise::default(), 5);
+    many.record = Some(Vec::new());
+    many.come(config(client));
+    many.run(Duration::from_secs(2));
+    let id = many.events[0].0;
+    many.guests[0].session.renegotiate(many.now);
+    many.run(Duration::from_secs(2));
+    many.server.renegotiate(id, many.now);
+    many.run(Duration::from_secs(2));
+    many.guests[0].session.close(many.now);
+    many.run(Duration::from_secs(8));
+    assert!(many.server.is_empty());
+    many.record.take().unwrap().into_iter().map(|(to_server, _, datagram)| (to_server, datagram)).collect()
+}
+
+#[test]
+fn no_prefix_and_no_flipped_bit_of_a_dialogue_changes_a_server_that_has_a_wrapper() {
+    for (server, client) in wraps().into_iter().skip(1) {
+        let record = dialogue(server.clone(), client.clone());
+        let mut fresh = Many::new(datagrams(server.clone()), Noise::default(), 9);
+        let mut busy = Many::new(datagrams(server), Noise::default(), 5);
+        busy.come(config(client));
+        busy.run(Duration::from_secs(2));
+        for many in [&mut fresh, &mut busy] {
+            let before = format!("{:?}", many.server);
+            for (_, datagram) in &record {
+                for len in 0..datagram.len() {
+                    many.server.handle_datagram(address(0), &mut datagram[..len].to_vec(), many.now);
+                }
+                for bit in 0..datagram.len() * 8 {
+                    let mut spoilt = datagram.clone();
+                    spoilt[bit / 8] ^= 1 << (bit % 8);
+                    many.server.handle_datagram(address(0), &mut spoilt, many.now);
+                }
+            }
+            assert!(many.server.poll_transmit().is_none() && many.server.poll_event().is_none());
+            assert_eq!(format!("{:?}", many.server), before);
+        }
+    }
+}
+
+#[test]
+fn without_a_wrapper_no_prefix_and_no_flipped_bit_makes_it_panic_or_keeps_others_out() {
+    let record = dialogue(ServerWrap::None, Wrap::None);
+    let config_of = ServerConfig { resets: None, ..datagrams(ServerWrap::None) };
+    let mut many = Many::new(config_of, Noise::default(), 5);
+    many.come(config(Wrap::None));
+    for (_, datagram) in &record {
+        for bit in 0..datagram.len() * 8 {
+            let mut spoilt = datagram.clone();
+            spoilt[bit / 8] ^= 1 << (bit % 8);
+            many.server.handle_datagram(address(0), &mut spoilt, many.now);
+            many.server.handle_datagram(address(1), &mut spoilt[..bit / 8].to_vec(), many.now);
+        }
+        while many.server.poll_transmit().is_some() {}
+        many.run(Duration::from_millis(20));
+    }
+    let other = many.come(config(Wrap::None));
+    many.run(Duration::from_secs(3));
+    assert_eq!(many.stage(other), Stage::Up);
+}
+
+fn ended(many: &Many, guest: usize) -> Option<&EndReason> {
+    many.guests[guest].events.iter().find_map(|event| if let Event::Ended(why) = event { Some(why) } else { None })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    // proves: I-12
+    #[test]
+    fn clients_come_up_renew_and_leave_over_any_link_or_end_with_a_reason_on_both_sides(
+        seed in any::<u64>(),
+        loss in 0u8..100,
+        doubling in 0u8..100,
+        delay in 0u8..120,
+        damage in 0u8..20,
+        wrap in 0usize..6,
+        clients in 1usize..5,
+        who in proptest::collection::vec(0u8..4, 0..4),
+    ) {
+        let (server, client) = wraps()[wrap].clone();
+        // Without a wrapper damage is not seen before TLS sees it, and ends the session.
+        let damage = if wrap == 0 { 0 } else { damage };
+        let server = ServerConfig { renewal: None, ..datagrams(server) };
+        let mut many = Many::new(server, Noise { loss, doubling, delay, damage }, seed);
+        let renewal = Renewal { reneg_sec: None, ..Renewal::default() };
+        for _ in 0..clients {
+            many.come(SessionConfig { renewal, ..config(client.clone()) });
+        }
+        for _ in 0..62 {
+            many.run(Duration::from_secs(1));
+            many.guests.iter_mut().for_each(|guest| guest.session.heard(many.now));
+        }
+        let quiet = loss < 30 && damage < 5;
+        let ids: std::collections::BTreeSet<_> = many.events.iter().map(|(id, _)| *id).collect();
+        for who in who {
+            for id in &ids {
+                if who & 1 != 0 {
+                    many.server.renegotiate(*id, many.now);
+                }
+            }
+            for guest in 0..clients {
+                if who & 2 != 0 {
+                    many.guests[guest].session.renegotiate(many.now);
+                }
+            }
+            for _ in 0..8 {
+                for guest in 0..clients {
+                    if many.stage(guest) == Stage::Up {
+                        many.send_up(guest, &[0; 40]);
+                        many.guests[guest].session.heard(many.now);
+                    }
+                }
+                many.run(Duration::from_secs(1));
+            }
+        }
+        for guest in 0..clients {
+            let reason = ended(&many, guest);
+            let accepted = matches!(
+                reason,
+                None | Some(EndReason::NoAnswer | EndReason::HandshakeTimeout(_) | EndReason::PingRestart)
+            );
+            prop_assert!(accepted, "{:?}", reason);
+            if quiet {
+                prop_assert_eq!(many.stage(guest), Stage::Up);
+            }
+            many.guests[guest].session.close(many.now);
+        }
+        // What has left is gone, and so is what was never told.
+        many.run(Duration::from_secs(200));
+        prop_assert!(many.server.is_empty());
+        let ends = many.events.iter().filter_map(|(_, event)| match event {
+            ServerEvent::Gone(why) => Some(why),
+            _ => None,
+        });
+        let begins = many.events.iter().filter(|(_, event)| matches!(event, ServerEvent::Began { .. })).count();
+        prop_assert_eq!(ends.clone().count(), begins);
+        for why in ends {
+            let tls = matches!(why, Gone::Tls(TlsError::Protocol(_)));
+            prop_assert!(!tls && matches!(why, Gone::Exit | Gone::Handshake | Gone::PingRestart | Gone::Replaced), "{:?}", why);
+        }
+    }
+
+    #[test]
+    fn any_bytes_at_all_leave_a_server_without_clients_as_it_was(
+        noise in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..50),
+        wrap in 1usize..6,
+    ) {
+        let (server, _) = wraps()[wrap].clone();
+        let mut many = Many::new(datagrams(server), Noise::default(), 5);
+        let before = format!("{:?}", many.server);
+        for mut datagram in noise {
+            many.server.handle_datagram(address(0), &mut datagram, many.now);
+        }
+        prop_assert_eq!(format!("{:?}", many.server), before);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_run_of_both_halves(seed in any::<u64>(), loss in 0u8..80, wrap in 0usize..6) {
+        let run = || {
+            let (server, client) = wraps()[wrap].clone();
+            let mut many = Many::new(datagrams(server), Noise { loss, doubling: 20, delay: 60, damage: 0 }, seed);
+            many.record = Some(Vec::new());
+            (0..3).for_each(|_| { many.come(config(client.clone())); });
+            many.run(Duration::from_secs(61));
+            (many.record.take(), format!("{:?}", many.server))
+        };
+        prop_assert_eq!(run(), run());
+    }
+}
