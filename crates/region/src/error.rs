@@ -68,10 +68,10 @@ pub enum RegionError {
 
 /// What to do about a port that cannot be had.
 fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => " (another program has this port: stop it, or name another port)",
-        io::ErrorKind::AddrNotAvailable => " (no device of this network namespace has this address: add it first)",
-        io::ErrorKind::PermissionDenied => " (ports below 1024 need root: name a higher one)",
-        _ => "",
-    }
+    const HINTS: [(io::ErrorKind, &str); 3] = [
+        (io::ErrorKind::AddrInUse, " (another program has this port: stop it, or name another port)"),
+        (io::ErrorKind::AddrNotAvailable, " (no device of this network namespace has this address: add it first)"),
+        (io::ErrorKind::PermissionDenied, " (ports below 1024 need root: name a higher one)"),
+    ];
+    HINTS.iter().find(|(kind, _)| *kind == error.kind()).map_or("", |(_, hint)| hint)
 }

@@ -213,9 +213,10 @@ fn depart_to(worker: &mut Worker, place: u16, packet: &mut [u8], offload: &Offlo
     let Some(client) = worker.clients.get_mut(usize::from(place)).and_then(Option::as_deref_mut) else { return };
     mss::clamp(packet, client.segment, offload);
     let limit = if offload.segmentation.is_some() { usize::from(client.segment) } else { usize::from(INNER_MTU) };
-    let counters = std::sync::Arc::clone(&client.counters);
-    if split(packet, offload, limit, &mut Departure { worker, place, now }).is_err() {
-        counters.lose(1);
+    if split(packet, offload, limit, &mut Departure { worker, place, now }).is_err()
+        && let Some(client) = worker.clients.get(usize::from(place)).and_then(Option::as_deref)
+    {
+        client.counters.lose(1);
     }
 }
 
