@@ -2,6 +2,7 @@
 //!
 //! * `test`    all tests, kernel tests included; sets up what they need
 //! * `check`   format, lints, documentation, layers, threat rows, licences
+//! * `sim`     simulated runs by the thousand: `[--seeds N] [--from S]`, without root
 //! * `layers`  which crate may depend on which
 //! * `bench`   our client beside Debian's openvpn client, against the same server
 //!
@@ -16,6 +17,7 @@ mod metadata; // what cargo says of the workspace
 mod sources; // the project's Rust files
 mod step; // one line of output a step
 mod test; // the order of the tests
+mod testbed_tests; // which of testbed's need a kernel
 mod threats; // rows that must have a test
 
 use std::{
@@ -31,10 +33,11 @@ fn main() -> ExitCode {
     let passed = match command {
         Some("test") => test::run(),
         Some("check") => check::run(),
+        Some("sim") => sim(&words[1..]),
         Some("layers") => step::report("layers", layers::check),
         Some("bench") => bench(&words[1..]),
         _ => {
-            say("cargo xtask test | check | layers | bench [--quick] [NAME...]");
+            say("cargo xtask test | check | sim [--seeds N] [--from S] | layers | bench [--quick] [NAME...]");
             return ExitCode::from(2);
         }
     };
@@ -56,6 +59,13 @@ fn bench(arguments: &[String]) -> bool {
         say(&reason);
         false
     })
+}
+
+/// The simulating program is testbed's; it is built as fast as it goes.
+fn sim(arguments: &[String]) -> bool {
+    let sim = ["run", "--release", "--quiet", "--package", "mrvpn-testbed", "--bin", "mrvpn-sim", "--"];
+    let words: Vec<&str> = sim.into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    cargo(&words, Path::new(""))
 }
 
 /// Runs cargo with its output shown and the program under test in `MRVPN_BIN`; whether it succeeded.

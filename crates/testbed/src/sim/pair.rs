@@ -7,7 +7,6 @@
 //! When all faults have stopped, the tunnel must be up within a bound, lose nothing any more, and both sides must have
 //! forgotten all sessions but that one.
 
-mod acceptor;
 mod action;
 mod client;
 mod client_keys;

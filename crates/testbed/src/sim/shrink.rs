@@ -6,7 +6,7 @@ const TRIES: usize = 600;
 
 /// The shortest list found, in the same order, for which `fails` still holds. It holds for `actions`, or they are
 /// returned as they are.
-pub fn shrink<A: Clone>(actions: &[A], fails: impl Fn(&[A]) -> bool) -> Vec<A> {
+pub(super) fn shrink<A: Clone>(actions: &[A], fails: impl Fn(&[A]) -> bool) -> Vec<A> {
     let mut left = actions.to_vec();
     let (mut tries, mut size) = (0, left.len().max(1));
     while size > 0 {

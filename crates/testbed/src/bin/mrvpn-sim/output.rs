@@ -50,6 +50,9 @@ pub(crate) fn report(name: &str, seeds: Seeds, report: &Report) {
     for (what, count) in &report.tallies {
         say(&format!("    {what:<28} {count:>14}"));
     }
+    for (what, time) in &report.longest {
+        say(&format!("    {what:<28} {:>12.3} s at most", time.as_secs_f64()));
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "it is shown with three digits")]

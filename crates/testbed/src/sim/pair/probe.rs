@@ -33,6 +33,8 @@ struct Sent {
 
 /// Version as of an IPv4 packet, then way, lease and number.
 const HEADER: usize = 14;
+/// Bytes of most packets, at most.
+const USUAL: u64 = 150;
 /// Bytes of the largest packet: with everything around it still below 1,300.
 const LARGEST: u64 = 1_200;
 
@@ -78,25 +80,23 @@ impl Book {
         missing.next().map(|(number, sent)| (number, sent.at))
     }
 
-    /// How many were sent and how many have arrived.
-    pub(super) fn counts(&self, way: Way) -> (u64, u64) {
-        let sent = self.of(way);
-        (sent.len() as u64, sent.iter().filter(|sent| sent.arrived).count() as u64)
+    /// How many were sent before `to`, and how many of these have arrived.
+    pub(super) fn counts(&self, way: Way, to: Moment) -> (u64, u64) {
+        let sent = || self.of(way).iter().filter(|sent| sent.at < to);
+        (sent().count() as u64, sent().filter(|sent| sent.arrived).count() as u64)
     }
 
-    /// The longest time in which nothing arrived that was sent from `from` on, seen by when packets were sent.
-    pub(super) fn longest_gap(&self, way: Way, from: Moment) -> Duration {
-        let (mut last, mut longest) = (from, Duration::ZERO);
-        for sent in self.of(way).iter().filter(|sent| sent.at >= from && sent.arrived) {
-            longest = longest.max(sent.at.since(last));
-            last = sent.at;
-        }
-        longest
+    /// The longest time between two packets that arrived, by when they were sent.
+    pub(super) fn longest_gap(&self, way: Way) -> Duration {
+        let arrived = || self.of(way).iter().filter(|sent| sent.arrived);
+        let gaps = arrived().zip(arrived().skip(1)).map(|(one, next)| next.at.since(one.at));
+        gaps.max().unwrap_or_default()
     }
 
     fn packet(&self, way: Way, lease: u32, number: u64) -> Vec<u8> {
         let mut dice = Dice::new(self.seed ^ (number << 1 | u64::from(way == Way::Down)));
-        let len = HEADER + usize::try_from(dice.below(LARGEST - HEADER as u64)).unwrap_or(0);
+        let most = if dice.one_in(16) { LARGEST } else { USUAL };
+        let len = HEADER + usize::try_from(dice.below(most - HEADER as u64)).unwrap_or(0);
         let mut packet = Vec::with_capacity(len);
         packet.extend_from_slice(&[0x45, u8::from(way == Way::Down)]);
         packet.extend_from_slice(&lease.to_be_bytes());
@@ -139,7 +139,7 @@ mod tests {
         let (mut book, packet) = book();
         assert_eq!(book.missing(Way::Up, Moment::default(), Moment::from_nanos(9)), Some((0, Moment::default())));
         assert_eq!(book.arrive(Way::Up, 7, &packet), Ok(()));
-        assert_eq!(book.counts(Way::Up), (2, 1));
+        assert_eq!(book.counts(Way::Up, Moment::from_nanos(9)), (2, 1));
         assert_eq!(book.missing(Way::Up, Moment::from_nanos(5), Moment::from_nanos(9)), None);
         assert!(book.arrive(Way::Up, 7, &packet).unwrap_err().contains("twice"));
     }

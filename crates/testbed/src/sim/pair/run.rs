@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
-use mrvpn_proto::peer::ScriptedConnector;
+use mrvpn_proto::peer::{ScriptedAcceptor, ScriptedConnector};
 use mrvpn_proto::wrapping::Side;
 use mrvpn_proto::{EndReason, is_data};
 
-use super::acceptor::Acceptor;
 use super::action::{Action, What};
 use super::client::{self, CLIENT, Client};
 use super::plan::Plan;
@@ -23,7 +22,9 @@ use crate::sim::runner::{Trace, TraceHash, Violation};
 
 /// Carries out the actions, then waits for the tunnel to be up and well.
 pub(super) fn run(plan: &Plan, actions: &[Action], dialogue: &mut Dialogue) -> Result<Trace, Violation> {
-    let mut run = Run::new(plan, dialogue);
+    let injects = |action: &Action| matches!(action.what, What::Replays(_) | What::Forges(_));
+    let stranger = Stranger::new(plan.seed, actions.iter().any(injects));
+    let mut run = Run::new(plan, stranger, dialogue);
     run.go(actions)?;
     Ok(run.finish())
 }
@@ -46,6 +47,8 @@ struct Run<'a> {
     book: Book,
     stranger: Stranger,
     next_probe: Moment,
+    /// When all faults stopped.
+    faults_end: Moment,
     /// From here on the tunnel must stay as it is.
     calm_from: Option<Moment>,
     hash: TraceHash,
@@ -57,7 +60,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, dialogue: &'a mut Dialogue) -> Self {
+    fn new(plan: &'a Plan, stranger: Stranger, dialogue: &'a mut Dialogue) -> Self {
         let wall = WallTime::from_unix(WALL.unsigned_abs());
         let mut net = Network::new(plan.seed);
         net.set_noise_everywhere(plan.noise.clone());
@@ -69,10 +72,11 @@ impl<'a> Run<'a> {
             wall: 0,
             net,
             client: Client::new(plan, connector),
-            server: Server::new(plan, Arc::new(Acceptor::new(plan.seed)), wall),
+            server: Server::new(plan, Arc::new(ScriptedAcceptor::new(plan.seed)), wall),
             book: Book::new(plan.seed),
-            stranger: Stranger::new(plan.seed),
+            stranger,
             next_probe: Moment::default(),
+            faults_end: Moment::default(),
             calm_from: None,
             hash: TraceHash::default(),
             trace: Trace::default(),
@@ -98,6 +102,7 @@ impl<'a> Run<'a> {
     fn calm(&mut self) -> Result<(), Violation> {
         self.note(|| String::from("all faults have stopped"));
         self.net.set_noise_everywhere(Noise::NONE);
+        self.faults_end = self.now;
         self.server.login_takes = Duration::ZERO;
         self.server.refuses = false;
         self.until(self.now + self.plan.bound())?;
@@ -270,8 +275,9 @@ impl<'a> Run<'a> {
         self.hash.bytes(&datagram);
         self.tell(way, if way == Way::Up { "client" } else { "server" }, &datagram);
         self.stranger.see(from, to, &datagram);
+        let is_data = datagram.first().is_some_and(|first| is_data(*first));
         let fate = self.net.send(from, to, datagram, self.now);
-        if fate != (Fate::Sent { copies: 1, damaged: false }) {
+        if !is_data && fate != (Fate::Sent { copies: 1, damaged: false }) {
             self.note(|| format!("    {fate:?}"));
         }
     }
@@ -284,8 +290,8 @@ impl<'a> Run<'a> {
             client::News::Up(lease) => {
                 self.say("client", || format!("up in lease {lease}"));
                 self.trace.tally("sessions up");
-                let millis = u64::try_from(self.now.since(Moment::default()).as_millis()).unwrap_or(u64::MAX);
-                self.trace.tallies.entry("first up after ms").or_insert(millis);
+                let after = self.now.since(Moment::default());
+                self.trace.longest.entry("until first up").or_insert(after);
                 self.disturbed("the client began a new session")
             }
             client::News::Key(key_id) => {
@@ -360,9 +366,14 @@ impl<'a> Run<'a> {
         ] {
             self.trace.add(what, count);
         }
-        let (up, down) = (self.book.counts(Way::Up), self.book.counts(Way::Down));
-        self.trace.add("packets", up.0 + down.0);
-        self.trace.add("packets arrived", up.1 + down.1);
+        for (way, gap) in [(Way::Up, "without a packet up"), (Way::Down, "without a packet down")] {
+            let (all, noisy) = (self.book.counts(way, self.now), self.book.counts(way, self.faults_end));
+            self.trace.add("packets", all.0);
+            self.trace.add("packets arrived", all.1);
+            self.trace.add("packets while noisy", noisy.0);
+            self.trace.add("packets arrived while noisy", noisy.1);
+            self.trace.took(gap, self.book.longest_gap(way));
+        }
         self.trace.hash = self.hash.get();
         self.trace.end = self.now;
         self.trace.tunnel_time = self.now.since(Moment::default());

@@ -15,6 +15,8 @@ const REMEMBERED: usize = 128;
 #[derive(Debug)]
 pub(super) struct Stranger {
     dice: Dice,
+    /// Whether it will ever send anything.
+    awake: bool,
     seen: VecDeque<Seen>,
 }
 
@@ -22,11 +24,15 @@ pub(super) struct Stranger {
 pub(super) type Seen = (SocketAddr, SocketAddr, Vec<u8>);
 
 impl Stranger {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { dice: Dice::of(seed, "stranger"), seen: VecDeque::new() }
+    /// One that will send something, or never will and remembers nothing.
+    pub(super) fn new(seed: u64, awake: bool) -> Self {
+        Self { dice: Dice::of(seed, "stranger"), awake, seen: VecDeque::new() }
     }
 
     pub(super) fn see(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+        if !self.awake {
+            return;
+        }
         if self.seen.len() == REMEMBERED {
             self.seen.pop_front();
         }

@@ -59,6 +59,8 @@ pub struct Report {
     pub hash: u64,
     /// Sums of all tallies.
     pub tallies: BTreeMap<&'static str, u64>,
+    /// How long something took at most in any of them.
+    pub longest: BTreeMap<&'static str, Duration>,
     /// Runs with a violation, in the order of their seeds.
     pub failures: Vec<Failure>,
 }
@@ -71,6 +73,10 @@ impl Report {
         self.hash = self.hash.wrapping_add(trace.hash);
         for (what, count) in &trace.tallies {
             *self.tallies.entry(what).or_default() += count;
+        }
+        for (what, time) in &trace.longest {
+            let longest = self.longest.entry(what).or_default();
+            *longest = (*time).max(*longest);
         }
     }
 

@@ -16,12 +16,20 @@ pub struct Trace {
     pub tunnel_time: Duration,
     /// What happened, and how often: a run in which nothing happens proves nothing.
     pub tallies: BTreeMap<&'static str, u64>,
+    /// How long something took at most.
+    pub longest: BTreeMap<&'static str, Duration>,
 }
 
 impl Trace {
     /// Adds one to a tally.
     pub fn tally(&mut self, what: &'static str) {
         self.add(what, 1);
+    }
+
+    /// Notes how long something took.
+    pub fn took(&mut self, what: &'static str, time: Duration) {
+        let longest = self.longest.entry(what).or_default();
+        *longest = time.max(*longest);
     }
 
     /// Adds to a tally.
