@@ -24,6 +24,8 @@ pub(crate) enum Stop {
     Hold(Option<TunnelId>, Moment),
     /// A later fragment waits for its first.
     Keep,
+    /// It would open a flow, and whose it is must be known first.
+    Ask,
 }
 
 impl From<Malformed> for Stop {
@@ -87,7 +89,7 @@ impl Candidate {
         InsideKey::inside(self.attachment, self.protocol, self.inside, self.remote)
     }
 
-    fn tuple(&self) -> FlowTuple {
+    pub(crate) fn tuple(&self) -> FlowTuple {
         flow::tuple(self.protocol, self.inside, self.remote)
     }
 }

@@ -53,6 +53,8 @@ drop_reasons! {
     Withdrawn = "withdrawn",
     /// The flow table is full.
     TableFull = "table-full",
+    /// The program has as many flows as one may have.
+    ShareFull = "share-full",
     /// No free source port.
     PortsUsed = "ports-used",
     /// Larger than the tunnel carries.
@@ -61,6 +63,8 @@ drop_reasons! {
     NotOurAddress = "not-our-address",
     /// It belongs to no flow that the host opened: from a server, or an ICMP message of the host that goes with none.
     NoFlow = "no-flow",
+    /// From a server: more errors about one flow than it is told in a second.
+    TooManyErrors = "too-many-errors",
     /// From a server: it would open a connection to this host.
     Unasked = "unasked",
     /// The interface did not take it.

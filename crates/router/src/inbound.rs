@@ -6,6 +6,7 @@
 use mrvpn_clock::Moment;
 
 use crate::admit::{has_checksum, untranslated_ports};
+use crate::app::Holder;
 use crate::ending::over;
 use crate::flow::{Flow, Inside, Outside, OutsideKey, Protocol, Remote};
 use crate::flow_table::FlowId;
@@ -191,8 +192,8 @@ impl Router {
             return Err(answer.unknown);
         }
         let policy = &self.policy;
-        let id = self.flows.insert(flow, |old| over(policy, old).is_some(), now);
-        id.ok_or(DropReason::TableFull)
+        let holder = Some(Holder::Tunnel(tunnel));
+        Ok(self.flows.insert(flow, holder, |old| over(policy, old).is_some(), now)?)
     }
 
     /// A later fragment belongs to its first one's flow, and waits while that has not come.
@@ -229,7 +230,7 @@ impl Router {
     }
 
     /// An error reaches the host if it quotes a packet that a live flow sent through this tunnel in this lease, and is no
-    /// redirect (T-46). Any router on the way may have sent it, and stays its source.
+    /// redirect, ten a second at most (T-46). Any router on the way may have sent it, and stays its source.
     fn carry_in_error(
         &mut self,
         tunnel: TunnelId,
@@ -247,9 +248,12 @@ impl Router {
         let quote = quote.ok_or(DropReason::NoFlow)?;
         let remote = Remote { address: quote.ip.destination, port: quote.destination_port };
         let key = OutsideKey::outside(tunnel, lease, quote.protocol, remote, quote.source_port);
-        let id = self.flows.find_outside(&key, now);
-        let flow = id.and_then(|id| self.flows.get(id)).filter(|flow| !flow.progress.is_withdrawn());
+        let id = self.flows.find_outside(&key, now).ok_or(DropReason::NoFlow)?;
+        let flow = self.flows.get(id).copied().filter(|flow| !flow.progress.is_withdrawn());
         let flow = flow.ok_or(DropReason::NoFlow)?;
+        if !self.flows.may_tell_error(id, now) {
+            return Err(DropReason::TooManyErrors.into());
+        }
         debug_assert_eq!(
             flow.outside,
             Outside { address: quote.ip.source, port: quote.source_port },

@@ -5,6 +5,8 @@
 
 pub mod accept; // what may be connected to from outside
 mod admit; // whether a packet of the host may go
+mod app; // whose a flow is
+mod chain; // queues that are linked in place
 pub mod claim; // a prefix that belongs to a tunnel
 mod claim_index; // which claim holds an address
 pub mod drop_reason; // why a packet was not forwarded
@@ -16,11 +18,13 @@ mod flow_table; // where flows are kept, and for how long
 pub mod fragment; // cutting a packet to a tunnel's size
 mod fragment_queue; // fragments that came before their first
 mod fragment_table; // later fragments follow their first
+mod holders; // who holds how many flows
 mod icmp_error; // errors that quote a flow
 pub mod id; // tunnels and leases by number
 pub mod inbound; // from a tunnel to the host
 pub mod limits; // the numbers that bound all this
 pub mod live; // flows that exist
+mod names; // from what a packet says to its flow
 mod nat; // how a packet is translated
 pub mod offload; // what the kernel has left undone in a packet
 pub mod outbound; // from the host to a tunnel
@@ -30,6 +34,7 @@ pub mod pick; // which tunnel a packet takes
 pub mod policy; // the immutable snapshot that decides
 mod ports; // the port of a new flow
 mod progress; // how far a flow has come
+pub mod questions; // which program has a flow
 pub mod refuse; // answers that make a refusal felt
 mod resting; // ports of ended leases
 pub mod router; // the face: packets in, outcomes out
@@ -38,6 +43,7 @@ mod waits; // how long tunnels have carried nothing
 mod withdrawal; // what the user takes back
 
 pub use accept::Accept;
+pub use app::AppId;
 pub use claim::{Claim, ClaimOrigin};
 pub use drop_reason::DropReason;
 pub use drops::Drops;
@@ -51,6 +57,7 @@ pub use pick::{By, FlowTuple, Pick, Via, pick};
 pub use policy::{
     Attachment, DefaultChoice, Defaults, Fallback, OwnAddresses, Policy, PolicyInput, Sources, TunnelState, TunnelView,
 };
+pub use questions::Question;
 pub use refuse::Refusal;
 pub use router::Router;
 pub use rule::{Field, PortRange, Rule, Target};

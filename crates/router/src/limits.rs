@@ -6,6 +6,13 @@ use std::time::Duration;
 /// Flows over all tunnels (threats-and-faults section 2). An established flow is never given up for a new one.
 pub const FLOWS: usize = 65_536;
 
+/// Flows of one program, of one address whose programs are not known, or of the far side of one tunnel.
+pub const FLOWS_PER_HOLDER: usize = 16_384;
+
+/// Flows in the table below which nobody is asked whose a new one is. From here on each new flow is assigned and one old
+/// one with it, so that nobody's flows are unknown any more when there are as many as a share: half of one.
+pub const FLOWS_UNASKED: usize = FLOWS_PER_HOLDER / 2;
+
 /// 60 s: a TCP connection that is being opened, as conntrack's `tcp_timeout_syn_recv`.
 pub const TCP_OPENING: Duration = Duration::from_secs(60);
 
@@ -67,7 +74,7 @@ pub const PORT_REST: Duration = Duration::from_secs(120);
 /// Ports that rest at a time; the longest resting one is forgotten for another.
 pub const PORTS_RESTING: usize = FLOWS;
 
-/// 200 ms: one refusal of a flow each, so five a second ...
+/// 200 ms: one refusal of a flow each, or one error told to it, so five a second ...
 pub const REFUSAL_EVERY: Duration = Duration::from_millis(200);
 
 /// ... and five at once before that, so that no second has more than ten (decision 12).

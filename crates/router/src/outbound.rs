@@ -47,6 +47,9 @@ pub enum Outbound {
     },
     /// It is a later fragment whose first has not come: a copy waits inside, and is counted if the wait is in vain.
     Wait,
+    /// It is unchanged and not counted: the table is so full that it matters whose flows there are. Answer all that
+    /// [`Router::poll_question`] asks, and present the packet again at once.
+    Ask,
     /// It is counted; nobody is told.
     Drop(DropReason),
 }
@@ -64,6 +67,7 @@ impl Router {
             Ok((tunnel, limit)) => Outbound::Forward { tunnel, limit },
             Err(Stop::Hold(tunnel, until)) => Outbound::Hold { tunnel, until },
             Err(Stop::Keep) => Outbound::Wait,
+            Err(Stop::Ask) => Outbound::Ask,
             Err(Stop::Refuse(tunnel, refusal)) => {
                 self.count(tunnel, refusal.reason());
                 Outbound::Refuse { tunnel, refusal }
@@ -145,6 +149,7 @@ impl Router {
 
     /// Opens a flow in a tunnel's lease.
     fn open(&mut self, candidate: &Candidate, tunnel: TunnelId, now: Moment) -> Result<FlowId, Stop> {
+        let holder = self.holder_of(candidate)?;
         let view = self.policy.tunnel(tunnel).ok_or_else(|| denied(Some(tunnel), DropReason::TunnelDown))?;
         let Candidate { attachment, protocol, inside, remote, .. } = *candidate;
         let address = view.inner(remote.address).ok_or_else(|| denied(Some(tunnel), DropReason::NoAddress))?;
@@ -156,8 +161,8 @@ impl Router {
         let progress = Progress::new(protocol);
         let flow = Flow { attachment, tunnel, lease, protocol, inside, outside, remote, progress };
         let policy = &self.policy;
-        let id = self.flows.insert(flow, |old| over(policy, old).is_some(), now);
-        id.ok_or_else(|| denied(Some(tunnel), DropReason::TableFull))
+        let id = self.flows.insert(flow, holder, |old| over(policy, old).is_some(), now);
+        id.map_err(|full| denied(Some(tunnel), full.into()))
     }
 
     /// A later fragment goes where its first went, and waits while that has not come.

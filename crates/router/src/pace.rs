@@ -1,32 +1,44 @@
-//! How often a flow is answered with a refusal: at most ten times in any second. It is a table of fixed size without
-//! keys; flows that fall into the same place share what it allows, which can only make answers rarer.
+//! How often a flow is answered with a refusal, or told an error that came through its tunnel: at most ten times in any
+//! second. Refusals are paced by a table of fixed size without keys, since what is refused often has no flow; those that fall
+//! into the same place share what it allows, which can only make answers rarer.
 
 use mrvpn_clock::Moment;
 
 use crate::limits;
 
-/// When each place has used up what it allowed.
+/// What one flow may still be told: five at once, then five a second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Allowance {
+    spent_until: Moment,
+}
+
+impl Allowance {
+    /// Whether it may be told something now; if so, that is counted.
+    pub(crate) fn take(&mut self, now: Moment) -> bool {
+        // Each answer costs `REFUSAL_EVERY`; a burst may run that far ahead of time (the "virtual scheduling" of GCRA).
+        let ahead = limits::REFUSAL_EVERY * (limits::REFUSAL_BURST - 1);
+        if self.spent_until.since(now) > ahead {
+            return false;
+        }
+        self.spent_until = self.spent_until.max(now) + limits::REFUSAL_EVERY;
+        true
+    }
+}
+
+/// What each place may still be told.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    spent_until: Vec<Moment>,
+    places: Vec<Allowance>,
 }
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        Self { spent_until: vec![Moment::default(); limits::REFUSAL_PLACES] }
+        Self { places: vec![Allowance::default(); limits::REFUSAL_PLACES] }
     }
 
     /// Whether the flow with this hash may be answered now; if so, the answer is counted.
     pub(crate) fn allows(&mut self, hash: u64, now: Moment) -> bool {
-        let place = hash as usize % limits::REFUSAL_PLACES;
-        let spent = &mut self.spent_until[place];
-        // Each answer costs `REFUSAL_EVERY`; a burst may run that far ahead of time (the "virtual scheduling" of GCRA).
-        let ahead = limits::REFUSAL_EVERY * (limits::REFUSAL_BURST - 1);
-        if spent.since(now) > ahead {
-            return false;
-        }
-        *spent = (*spent).max(now) + limits::REFUSAL_EVERY;
-        true
+        self.places[hash as usize % limits::REFUSAL_PLACES].take(now)
     }
 }
 

@@ -86,12 +86,13 @@ pub(crate) enum Stage {
     UdpUnreplied,
     UdpReplied,
     Echo,
+    OtherUnreplied,
     Other,
 }
 
 impl Stage {
     /// How many there are.
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 8;
 
     /// All, in the order of their numbers.
     pub(crate) const ALL: [Self; Self::COUNT] = [
@@ -101,11 +102,13 @@ impl Stage {
         Self::UdpUnreplied,
         Self::UdpReplied,
         Self::Echo,
+        Self::OtherUnreplied,
         Self::Other,
     ];
 
     /// In which a flow may be given up for a new one, the first first.
-    pub(crate) const EXPENDABLE: [Self; 4] = [Self::TcpClosing, Self::TcpOpening, Self::UdpUnreplied, Self::Echo];
+    pub(crate) const EXPENDABLE: [Self; 5] =
+        [Self::TcpClosing, Self::TcpOpening, Self::UdpUnreplied, Self::Echo, Self::OtherUnreplied];
 
     /// How long a flow lives without a packet.
     pub(crate) const fn time_out(self) -> Duration {
@@ -116,7 +119,7 @@ impl Stage {
             Self::UdpUnreplied => limits::UDP_UNREPLIED,
             Self::UdpReplied => limits::UDP_REPLIED,
             Self::Echo => limits::ECHO,
-            Self::Other => limits::OTHER,
+            Self::OtherUnreplied | Self::Other => limits::OTHER,
         }
     }
 }
@@ -128,7 +131,7 @@ impl Progress {
             Protocol::Tcp => Stage::TcpOpening,
             Protocol::Udp => Stage::UdpUnreplied,
             Protocol::Echo | Protocol::EchoV6 => Stage::Echo,
-            Protocol::Other(_) => Stage::Other,
+            Protocol::Other(_) => Stage::OtherUnreplied,
         };
         Self { stage, marks: Marks::NONE, numbers: [0; 2] }
     }
@@ -171,6 +174,7 @@ impl Progress {
         }
         self.stage = match (self.stage, segment) {
             (Stage::UdpUnreplied, _) if self.marks.has(Marks::ANSWERED) => Stage::UdpReplied,
+            (Stage::OtherUnreplied, _) if self.marks.has(Marks::ANSWERED) => Stage::Other,
             (stage, None) => stage,
             (_, Some(segment)) => self.after_segment(way, segment.flags),
         };
@@ -232,7 +236,9 @@ impl Progress {
     pub(crate) const fn reset(mut self) -> Self {
         self.stage = match self.stage {
             Stage::TcpOpening | Stage::TcpEstablished | Stage::TcpClosing => Stage::TcpClosing,
-            stage @ (Stage::UdpUnreplied | Stage::UdpReplied | Stage::Echo | Stage::Other) => stage,
+            stage @ (Stage::UdpUnreplied | Stage::UdpReplied | Stage::Echo | Stage::OtherUnreplied | Stage::Other) => {
+                stage
+            }
         };
         self
     }
@@ -326,6 +332,13 @@ mod tests {
         assert_eq!(then(&[(Way::Out, FIN), (Way::In, ACK)]), Stage::TcpEstablished);
         assert_eq!(then(&[(Way::Out, FIN), (Way::In, FIN), (Way::Out, ACK)]), Stage::TcpClosing);
         assert_eq!(then(&[(Way::In, Flags::RST)]), Stage::TcpClosing);
+    }
+
+    #[test]
+    fn an_answer_makes_a_flow_of_any_other_protocol_worth_keeping() {
+        let asked = Progress::new(Protocol::Other(47)).after(Way::Out, None);
+        assert_eq!(asked.stage, Stage::OtherUnreplied);
+        assert_eq!(asked.after(Way::In, None).after(Way::Out, None).stage, Stage::Other);
     }
 
     #[test]

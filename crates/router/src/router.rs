@@ -14,6 +14,7 @@ use crate::flow_table::FlowTable;
 use crate::fragment_queue::FragmentQueue;
 use crate::fragment_table::FragmentTable;
 use crate::pace::Pace;
+use crate::questions::Questions;
 use crate::resting::Resting;
 use crate::{DropReason, Policy, Refusal, TunnelId, limits, refuse};
 
@@ -27,6 +28,7 @@ pub struct Router {
     pub(crate) received_early: FragmentQueue,
     pub(crate) resting: Resting,
     pub(crate) ending: Ending,
+    pub(crate) questions: Questions,
     pub(crate) random: ChaCha12Rng,
     pace: Pace,
     flow_hash: RandomState,
@@ -39,7 +41,7 @@ impl Router {
     pub fn new(seed: [u8; 32], policy: Arc<Policy>) -> Self {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut seeds = || std::array::from_fn(|_| random.next_u64());
-        let flows = FlowTable::new(limits::FLOWS, seeds());
+        let flows = FlowTable::new(limits::FLOWS, limits::FLOWS_PER_HOLDER, seeds());
         let resting = Resting::new(seeds());
         let [a, b, c, d] = seeds();
         Self {
@@ -50,6 +52,7 @@ impl Router {
             received_early: FragmentQueue::default(),
             resting,
             ending: Ending::new(&policy),
+            questions: Questions::default(),
             pace: Pace::new(),
             flow_hash: RandomState::with_seeds(a, b, c, d),
             drops: Drops::new(policy.tunnels().len()),

@@ -1,6 +1,8 @@
 //! ICMP errors both ways: they follow the flow that they quote, and nothing else makes them arrive.
 
-use mrvpn_router::{DropReason, TunnelId};
+use std::time::Duration;
+
+use mrvpn_router::{DropReason, Inbound, TunnelId};
 use proptest::prelude::*;
 
 use crate::packets::*;
@@ -113,6 +115,62 @@ fn a_path_mtu_below_the_floor_is_raised_to_it() {
         let back = world.receive(FR, &icmp_error(v4("10.64.0.1"), inner(FR), [3, 4], said, &sent));
         assert_eq!(field(&back, 26), heard);
         assert!(is_right(&back));
+    }
+}
+
+// proves: T-46
+#[test]
+fn a_flow_is_told_at_most_ten_errors_in_any_second_and_others_lose_none_by_that() {
+    let mut world = World::new();
+    let sent = world.send(FR, &packet(1, b"question"));
+    let quiet = world.send(FR, &udp(app(9001), web(), b"question"));
+    let error = |quote: &[u8]| icmp_error(v4("10.64.0.1"), inner(FR), [3, 4], 1300, quote);
+    let mut told = Vec::new();
+    for ms in 0..5_000_u64 {
+        match world.inbound(FR, &mut error(&sent)) {
+            Inbound::Forward { .. } => told.push(ms),
+            outcome => assert_eq!(outcome, Inbound::Drop(DropReason::TooManyErrors)),
+        }
+        if ms % 500 == 499 {
+            assert!(matches!(world.inbound(FR, &mut error(&quiet)), Inbound::Forward { .. }), "{ms}");
+        }
+        world.pass(Duration::from_millis(1));
+    }
+    let within = |first: u64| told.iter().filter(|at| (first..=first + 1_000).contains(*at)).count();
+    assert_eq!(told.iter().map(|at| within(*at)).max(), Some(10));
+    assert_eq!((told[4], told.len()), (4, 5 + 24), "five at once, then five a second");
+}
+
+proptest! {
+    // proves: T-46
+    #[test]
+    fn whatever_an_error_says_only_one_about_a_flow_of_its_tunnel_arrives_with_no_mtu_below_the_floor(
+        kind in 0_u8..4, error in any::<[u8; 2]>(), mtu in any::<u16>(), seed in any::<u16>(),
+        changes in prop::collection::vec((0_usize..80, any::<u8>()), 0..3), cut in 0_usize..120, by in 0_u16..3,
+    ) {
+        let mut world = World::new();
+        let sent = world.send(FR, &packet(kind, b"question"));
+        let mut message = icmp_error(v4("10.64.0.1"), inner(TunnelId::new(by)), error, mtu, &sent);
+        // Rubbish in the message and its quote; now and then none.
+        for (at, value) in changes {
+            let at = 20 + at % (message.len() - 20);
+            message[at] = value.wrapping_add(seed as u8);
+        }
+        if cut < 80 {
+            message.truncate(20 + cut.min(message.len() - 20));
+            let total = message.len() as u16;
+            set(&mut message, 2, total);
+            seal_header(&mut message);
+        }
+        let quote = message.get(28..).unwrap_or_default().to_vec();
+        if let Inbound::Forward { .. } = world.inbound(TunnelId::new(by), &mut message) {
+            prop_assert_eq!(by, FR.number());
+            prop_assert_ne!(message[20], 5, "a redirect");
+            prop_assert_eq!(&message[16..20], &ANCHOR.octets()[..]);
+            let names = if kind == 3 { 12..20 } else { 12..24 };
+            prop_assert_eq!(&quote[names.clone()], &sent[names], "it quotes what was sent");
+            prop_assert!(message[20..22] != [3_u8, 4] || field(&message, 26) >= 576, "below the floor");
+        }
     }
 }
 

@@ -309,6 +309,7 @@ impl Model {
             }
             Outbound::Drop(reason) => panic!("these packets are answered: {reason:?}"),
             Outbound::Wait => panic!("these packets are whole"),
+            Outbound::Ask => panic!("these flows are few"),
         }
     }
 

@@ -15,6 +15,7 @@ mod outcomes; // each reason, once
 mod packets; // building packets and judging checksums, independently
 mod picking; // pick and its explanation against a reference
 mod refusals; // answers as the host reads them
+mod shares; // who may have how many flows
 mod six; // the same packets over IPv6
 mod translation; // there and back
 mod withdrawn; // what the user takes back

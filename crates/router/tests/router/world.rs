@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mrvpn_clock::Moment;
 use mrvpn_router::{
-    Attachment, Claim, ClaimOrigin, DefaultChoice, Defaults, DropReason, Fallback, Inbound, LeaseId, Offload, Outbound,
-    OwnAddresses, Policy, PolicyInput, Refusal, Router, Sources, TunnelId, TunnelState, TunnelView,
+    AppId, Attachment, Claim, ClaimOrigin, DefaultChoice, Defaults, DropReason, Fallback, FlowTuple, Inbound, LeaseId,
+    Offload, Outbound, OwnAddresses, Policy, PolicyInput, Refusal, Router, Sources, TunnelId, TunnelState, TunnelView,
 };
 
 use crate::packets::{completed, v4};
@@ -29,6 +29,15 @@ pub(crate) struct World {
     pub(crate) router: Router,
     pub(crate) input: PolicyInput,
     pub(crate) now: Moment,
+    /// What the platform knows of whose a flow is.
+    pub(crate) app_of: fn(&FlowTuple) -> Option<AppId>,
+    /// How often it was asked.
+    pub(crate) asked: usize,
+}
+
+/// One of 64 programs, by the source port.
+fn by_port(flow: &FlowTuple) -> Option<AppId> {
+    Some(AppId { uid: u32::from(flow.source_port? % 64), cgroup: 0 })
 }
 
 pub(crate) fn inner(tunnel: TunnelId) -> Ipv4Addr {
@@ -97,7 +106,7 @@ impl World {
         let mut input = input();
         change(&mut input);
         let router = Router::new([7; 32], policy(six, &input));
-        Self { six, router, input, now: Moment::from_nanos(1_000_000_000_000) }
+        Self { six, router, input, now: Moment::from_nanos(1_000_000_000_000), app_of: by_port, asked: 0 }
     }
 
     /// Sets another policy.
@@ -121,7 +130,7 @@ impl World {
     /// What comes out of a forwarded packet has its checksum completed.
     pub(crate) fn outbound_on(&mut self, attachment: Attachment, packet: &mut [u8], offload: &Offload) -> Outbound {
         if !self.six {
-            let outcome = self.router.outbound(packet, offload, attachment, self.now);
+            let outcome = self.present(packet, offload, attachment);
             if matches!(outcome, Outbound::Forward { .. }) && *offload != Offload::NONE {
                 packet.copy_from_slice(&completed(packet));
             }
@@ -130,13 +139,29 @@ impl World {
         let mut six = to_six(packet);
         let offload = offload_six(&mut six, offload);
         let before = six.clone();
-        let outcome = self.router.outbound(&mut six, &offload, attachment, self.now);
+        let outcome = self.present(&mut six, &offload, attachment);
         if matches!(outcome, Outbound::Forward { .. }) {
             let whole = if offload == Offload::NONE { six } else { completed6(&six) };
             packet.copy_from_slice(&to_four(&whole));
         } else {
             assert_eq!(six, before, "what does not go on is unchanged");
         }
+        outcome
+    }
+
+    /// Presents a packet, again after questions are answered.
+    fn present(&mut self, packet: &mut [u8], offload: &Offload, attachment: Attachment) -> Outbound {
+        let outcome = self.router.outbound(packet, offload, attachment, self.now);
+        if outcome != Outbound::Ask {
+            return outcome;
+        }
+        while let Some(question) = self.router.poll_question() {
+            self.asked += 1;
+            let app = (self.app_of)(&question.flow);
+            self.router.answer(question, app);
+        }
+        let outcome = self.router.outbound(packet, offload, attachment, self.now);
+        assert_ne!(outcome, Outbound::Ask, "the same is asked twice");
         outcome
     }
 
