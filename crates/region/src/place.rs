@@ -95,12 +95,6 @@ impl Place {
         Ok(Self { name: String::from(name), network, jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Does something there and waits for it; threads that it starts stay there.
     ///
     /// # Errors

@@ -152,12 +152,9 @@ mod tests {
 
     /// A port that is free for both.
     fn started() -> (Responder, SocketAddr) {
-        for port in 20_000..21_000 {
-            if let Ok(responder) = Responder::start("uk", Ipv4Addr::LOCALHOST, &[port]) {
-                return (responder, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-            }
-        }
-        panic!("no port is free");
+        let start = |port| Some((Responder::start("uk", Ipv4Addr::LOCALHOST, &[port]).ok()?, port));
+        let (responder, port) = (20_000..21_000).find_map(start).unwrap();
+        (responder, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::map::PUBLIC;
 
-/// 2 s: how long the last answers are waited for.
+/// 2 s: how long the last answers are waited for where none may be missing.
 const TAIL: Duration = Duration::from_secs(2);
 /// 200,000 requests of one flow at most: six minutes.
 const LIMIT: usize = 200_000;
@@ -29,6 +29,8 @@ pub(super) struct Flow {
 #[derive(Default)]
 struct Shared {
     stopped: AtomicBool,
+    /// What is not answered yet is of no interest.
+    cut: AtomicBool,
     sent: AtomicU64,
     answered: AtomicU64,
 }
@@ -79,6 +81,12 @@ impl Flow {
         self.shared.answered.load(Ordering::Relaxed)
     }
 
+    /// Sends no more and says what became of all so far.
+    pub(super) fn cut(self) -> Count {
+        self.shared.cut.store(true, Ordering::Relaxed);
+        self.finish()
+    }
+
     /// Sends no more, waits for the last answers, and says what became of all.
     pub(super) fn finish(self) -> Count {
         self.shared.stopped.store(true, Ordering::Relaxed);
@@ -107,7 +115,8 @@ impl Running {
             self.publish(shared);
         }
         let begun = Instant::now();
-        while self.count.lost() > 0 && begun.elapsed() < TAIL {
+        let waits = !shared.cut.load(Ordering::Relaxed);
+        while waits && self.count.lost() > 0 && begun.elapsed() < TAIL {
             self.hear_until(Instant::now() + Duration::from_millis(20));
         }
         self.publish(shared);

@@ -132,7 +132,7 @@ impl Flows {
 
     fn finish(self) -> (Vec<Undisturbed>, Count) {
         let others = self.others.into_iter().map(|(name, flow)| undisturbed(name, &flow.finish()));
-        (others.collect(), self.own.finish())
+        (others.collect(), self.own.cut())
     }
 }
 
@@ -161,4 +161,43 @@ fn assigned<'a>(status: &'a Status, name: &str) -> &'a [String] {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As it has to be.
+    fn outage() -> Outage {
+        let count = Count { sent: 1000, answered: 1000, ..Count::default() };
+        Outage {
+            tunnel: String::from("fr"),
+            down_ms: 500,
+            back_ms: Some(400),
+            same_address: true,
+            refused: 6,
+            elsewhere: 0,
+            in_clear: 0,
+            others: vec![undisturbed("uk", &count), undisturbed("us", &count)],
+            ok: false,
+        }
+    }
+
+    #[test]
+    fn it_is_well_only_if_the_others_lost_nothing_and_nothing_went_elsewhere() {
+        assert!(judged(outage()).ok);
+        let lost = undisturbed("us", &Count { sent: 1000, answered: 999, ..Count::default() });
+        let astray = undisturbed("us", &Count { sent: 1000, answered: 1000, elsewhere: 1, ..Count::default() });
+        let cases = [
+            Outage { back_ms: None, ..outage() },
+            Outage { same_address: false, ..outage() },
+            Outage { elsewhere: 1, ..outage() },
+            Outage { in_clear: 1, ..outage() },
+            Outage { others: vec![lost], ..outage() },
+            Outage { others: vec![astray], ..outage() },
+        ];
+        for case in cases {
+            assert!(!judged(case.clone()).ok, "{case:?}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Colours for a terminal, and none elsewhere: whether is asked once, at the top (https://no-color.org).
+//! Colours for a terminal, and none elsewhere: whether is asked once, at the top (<https://no-color.org>).
 
 use std::io::IsTerminal;
 

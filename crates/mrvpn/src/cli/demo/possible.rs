@@ -15,11 +15,21 @@ const MAX_NETWORK: &str = "/proc/sys/user/max_net_namespaces";
 const DEBIAN: &str = "/proc/sys/kernel/unprivileged_userns_clone";
 const UBUNTU: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
+/// What to do where a container is the reason.
+const CONTAINER: &str =
+    "for a container: start it with `--device /dev/net/tun --cap-add NET_ADMIN --cap-add SYS_ADMIN`";
+
 /// Moves this process, which has one thread, into a network namespace of its own. Nothing is changed where it fails.
 pub(super) fn enter() -> Result<(), Failure> {
-    let root = rustix::process::geteuid().is_root();
+    let root = rustix::process::geteuid().is_root() && !in_user_namespace();
     driver(File::options().read(true).write(true).open(DRIVER).err().as_ref(), root)?;
     own_network::enter().map_err(|refused| explain(&refused, root, |path| fs::read_to_string(path).ok()))
+}
+
+/// Whether this process is in a user namespace already: root there is somebody else outside.
+fn in_user_namespace() -> bool {
+    let everybody = ["0", "0", "4294967295"];
+    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_whitespace().eq(everybody))
 }
 
 /// The driver can be opened, or what is missing.
@@ -31,8 +41,7 @@ fn driver(error: Option<&io::Error>, root: bool) -> Result<(), Failure> {
             .hint("load the module: `sudo modprobe tun`; for a container: start it with `--device /dev/net/tun`"),
         Some(libc::EACCES) if !root => failure("may not be opened by this user")
             .hint(format!("`sudo {} demo`, or let all open it: `sudo chmod 0666 {DRIVER}`", program())),
-        Some(libc::EPERM | libc::EACCES) => failure("may not be opened here, though it is there")
-            .hint("for a container: start it with `--device /dev/net/tun --cap-add NET_ADMIN --cap-add SYS_ADMIN`"),
+        Some(libc::EPERM | libc::EACCES) => failure("may not be opened here, though it is there").hint(CONTAINER),
         _ => failure(&format!("cannot be opened: {error}")),
     })
 }
@@ -60,9 +69,9 @@ fn explain(refused: &NoNetwork, root: bool, read: impl Fn(&str) -> Option<String
                       `user.max_net_namespaces`",
         )
     } else if root {
-        String::from("for a container: start it with `--device /dev/net/tun --cap-add NET_ADMIN --cap-add SYS_ADMIN`")
+        String::from(CONTAINER)
     } else {
-        format!("user namespaces are not allowed here: `sudo {} demo`", program())
+        format!("user namespaces are not allowed here: `sudo {} demo`; {CONTAINER}", program())
     };
     failure.hint(hint)
 }
