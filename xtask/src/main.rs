@@ -4,7 +4,7 @@
 //! * `check`   format, lints, documentation, layers, threat rows, licences
 //! * `sim`     simulated runs by the thousand: `[--seeds N] [--from S]`, without root
 //! * `layers`  which crate may depend on which
-//! * `bench`   our client beside Debian's openvpn client, against the same server
+//! * `bench`   our client beside Debian's openvpn client, against the same server and against our own
 //!
 //! What the tests themselves are made of is in `crates/testbed`; nothing here touches a network.
 
@@ -48,7 +48,8 @@ fn main() -> ExitCode {
 fn bench(arguments: &[String]) -> bool {
     let measured = machine::prepare(machine::FOR_BENCH).and_then(|()| {
         let program = metadata::released_program()?;
-        if !cargo(&["build", "--release", "--package", "mrvpn", "--bins"], &program) {
+        let build = ["build", "--release", "--package", "mrvpn", "--package", "mrvpn-testbed", "--bins"];
+        if !cargo(&build, &program) {
             return Err(String::from("mrvpn does not build"));
         }
         let bench = ["run", "--release", "--quiet", "--package", "mrvpn-testbed", "--bin", "testbed-bench", "--"];
