@@ -15,7 +15,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::device;
 use crate::netlink::link::Link;
-use crate::netlink::{Netlink, address, link, route, rule};
+use crate::netlink::{Netlink, address, foreign, link, route, rule};
 
 /// Priorities of the kernel's own rules: local, main, default.
 const KERNEL_PRIORITIES: [u32; 3] = [0, 32_766, 32_767];
@@ -23,17 +23,19 @@ const KERNEL_PRIORITIES: [u32; 3] = [0, 32_766, 32_767];
 const KERNEL_TABLES: [u32; 4] = [0, 253, 254, 255];
 
 /// Reads everything. Devices of `ours` and of other engines are left out, as is loopback; what belongs to `scope` is no
-/// other engine's.
+/// other engine's, and without one no policy rule comes before ours.
 pub(crate) fn read(netlink: &mut Netlink, ours: &[String], scope: Option<&Scope>) -> io::Result<HostFacts> {
     let all = link::all(netlink)?;
-    let mut routes = Vec::new();
+    let (mut routes, mut rules) = (Vec::new(), Vec::new());
     let mut facts = HostFacts { may_change: may_change(), ..HostFacts::default() };
     for family in [Family::V4, Family::V6] {
         routes.extend(route::all(netlink, family)?);
-        rule::all(netlink, family)?
-            .iter()
-            .filter(|rule| !rule::is_ours(rule))
-            .for_each(|rule| take_rule(&mut facts, rule));
+        rules.extend(rule::all(netlink, family)?.into_iter().filter(|rule| !rule::is_ours(rule)));
+    }
+    rules.iter().for_each(|rule| take_rule(&mut facts, rule));
+    if let Some(scope) = scope {
+        let before = rules.iter().filter(|rule| rule::priority(rule) < scope.rule_priority);
+        facts.foreign_rules = before.filter_map(|rule| foreign::read(rule, &routes, &all)).collect();
     }
     facts.engines = engines(&routes, &all, scope.map(|scope| scope.slot));
     for engine in &mut facts.engines {

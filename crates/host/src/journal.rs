@@ -248,6 +248,7 @@ fn text(line: &Line) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use mrvpn_netplan::Fence;
     use mrvpn_netplan::plan::RouteKind;
 
     use super::*;
@@ -266,6 +267,7 @@ mod tests {
             mark: (0x4d00_0000, 0xff00_0000),
             addresses: vec!["198.18.0.1".parse().unwrap()],
             inbound: Vec::new(),
+            fence: Fence::default(),
         })
     }
 

@@ -18,3 +18,7 @@ pub const MAX_SERVICES: usize = 1_024;
 
 /// UDP flows of this host that are known as such when the tables are set.
 pub const MAX_ASKED: usize = 16_384;
+
+/// Routes of one table that a policy rule of others leads to, an entry for each interface. Of more it is not said where they
+/// lead.
+pub const MAX_FOREIGN_ROUTES: usize = 4_096;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mrvpn_netplan::plan::{Family, PolicyRule, RouteKind, RouteSpec};
 use mrvpn_netplan::{
-    DeviceSpec, Firewall, Host, HostError, HostFacts, Plan, PlannedAddress, Scope, Sessions, Setting, Step,
+    DeviceSpec, Fence, Firewall, Host, HostError, HostFacts, Plan, PlannedAddress, Scope, Sessions, Setting, Step,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 
@@ -167,7 +167,12 @@ impl LinuxHost {
     }
 
     fn set_firewall(&mut self, from: Option<&Firewall>, to: Option<&Firewall>) -> Result<(), HostError> {
-        self.firewall = None;
+        let stands = self.firewall.take();
+        if let (Some((stands, Some(fingerprint))), Some(to)) = (stands, to)
+            && self.change_held(&stands, &fingerprint, to)
+        {
+            return Ok(());
+        }
         if let Some(from) = from.filter(|from| to.is_none_or(|to| to.table != from.table)) {
             self.remove_tables(&from.table)?;
         }
@@ -184,6 +189,26 @@ impl LinuxHost {
         let fingerprint = set.map_err(|error| not_set(&to.table, error))?;
         self.firewall = Some((to.clone(), fingerprint));
         Ok(())
+    }
+
+    /// Where nothing differs but what is refused by other interfaces, and the tables are as they were set, that alone is
+    /// changed. Whether it was; else they are set anew.
+    fn change_held(&mut self, stands: &Firewall, fingerprint: &Fingerprint, to: &Firewall) -> bool {
+        let held = to.fence.held.clone();
+        if stands.with_fence(Fence { held, ..stands.fence.clone() }) != *to {
+            return false;
+        }
+        let changed = self.nft().and_then(|nft| {
+            let untouched = nft.fingerprint(&to.table)?.as_ref() == Some(fingerprint);
+            if !untouched {
+                return Ok(None);
+            }
+            nft.set_held(stands, to)?;
+            nft.fingerprint(&to.table)
+        });
+        let Ok(Some(fingerprint)) = changed else { return false };
+        self.firewall = Some((to.clone(), Some(fingerprint)));
+        true
     }
 
     /// The firewall that was set last, if the kernel says the same of it as right after. Where it says something else it is
@@ -395,7 +420,7 @@ fn not_set(table: &str, error: NftError) -> HostError {
             // No netfilter, no nf_tables, no such family or expression.
             Some(libc::EPROTONOSUPPORT | libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::ENOENT | libc::EINVAL) => {
                 let what = format!(
-                    "{what} (does the kernel have nf_tables with ct and fib, for inet and arp? try `sudo modprobe -a nf_tables nft_ct nft_fib_inet`)"
+                    "{what} (does the kernel have nf_tables with ct, fib and reject, for inet and arp? try `sudo modprobe -a nf_tables nft_ct nft_fib_inet nft_reject_inet`)"
                 );
                 HostError::System { what, source: error }
             }

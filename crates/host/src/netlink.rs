@@ -18,6 +18,7 @@ use netlink_packet_route::route::RouteProtocol;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 pub(crate) mod address; // addresses of the device
+pub(crate) mod foreign; // policy rules of others, and where they lead
 pub(crate) mod link; // the device itself
 pub(crate) mod route; // routes in tables of ours
 pub(crate) mod rule; // policy rules

@@ -1,7 +1,8 @@
-//! nftables over netlink: the tables of an engine are set, replaced and removed at once, in one batch, and it is told
-//! whether they are still as they were set. A table of the same name that is not ours is never touched. What the tables
+//! nftables over netlink: the tables of an engine are set, replaced, changed and removed at once, in one batch, and it is
+//! told whether they are still as they were set. A table of the same name that is not ours is never touched. What the tables
 //! say is `netplan`'s ([`Firewall`]), how they say it [`tables`]'s.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use mrvpn_netplan::{Firewall, FourTuple};
@@ -10,10 +11,13 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use crate::raw::{Attributes, Message, RawNetlink, Refused, attribute};
 
 mod expression; // what rules are made of
+mod leaving; // what may leave by no card
 mod message; // kinds, families, tables
+mod ranges; // elements of sets of address ranges
 mod tables; // a firewall as messages
 
 use message::{ARP, INET, Kind, Owner, Table, attributes, brackets};
+use ranges::Range;
 
 /// NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE, NFTA_SET_ELEM_LIST_TABLE.
 const OF_TABLE: u16 = 1;
@@ -69,6 +73,22 @@ impl Nft {
         }
         inner.extend(tables::messages(firewall, asked));
         self.carry_out(inner).map_err(NftError::System)
+    }
+
+    /// Makes the destinations that are refused those of `to`, at once; all else stays as it was made from `from`.
+    pub(crate) fn set_held(&mut self, from: &Firewall, to: &Firewall) -> io::Result<()> {
+        let table = Table { family: INET, name: &to.table };
+        let mut inner = Vec::new();
+        for (set, v6) in leaving::HELD.into_iter().zip([false, true]) {
+            let [old, new] = [from, to].map(|firewall| ranges::of_family(&firewall.fence.held, v6));
+            let without = |one: &[Range], other: &[Range]| -> Vec<Range> {
+                let other: BTreeSet<&Range> = other.iter().collect();
+                one.iter().filter(|range| !other.contains(range)).copied().collect()
+            };
+            inner.extend(ranges::messages(Kind::DeleteElements, table, set, &without(&old, &new)));
+            inner.extend(ranges::messages(Kind::NewElements, table, set, &without(&new, &old)));
+        }
+        if inner.is_empty() { Ok(()) } else { self.carry_out(inner) }
     }
 
     /// Removes the tables of this name, if they are ours; whether there were any.

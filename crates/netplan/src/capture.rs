@@ -32,6 +32,7 @@ use crate::limits::MAX_BYPASS;
 use crate::plan::{Family, PlanError, PolicyRule, RouteKind, RouteSpec, RuleAction};
 use crate::scope::Scope;
 
+pub(crate) mod fenced; // the same as lists for a firewall
 pub(crate) mod runs; // the user's rules that need policy rules
 pub(crate) mod table; // the table CLAIMS
 

@@ -13,13 +13,18 @@
 //!
 //! Where a moment of refusal cannot be avoided it is taken in place of a moment in clear: a route that only differs in
 //! device or MTU is replaced while its `unreachable` twin stands.
+//!
+//! The fence of the firewall refuses what the lines capture. It is loosened before they change, to what both plans refuse,
+//! and tightened after, so that it never refuses what they let go.
 
 mod addresses; // those of the interface, the first one first
+mod firewall; // loosened first, tightened last
 mod routes; // of one table
 mod rules; // policy rules, by what they are for
 
 use crate::plan::{Plan, RouteSpec, Step};
 use addresses::AddressSteps;
+use firewall::FirewallSteps;
 use routes::RouteSteps;
 use rules::RuleSteps;
 
@@ -32,8 +37,10 @@ pub fn diff(from: &Plan, to: &Plan) -> Vec<Step> {
     let all = routes_of(from, to, |route| route.table != claims);
     let table = routes_of(from, to, |route| route.table == claims);
     let addresses = AddressSteps::between(from, to);
+    let firewall = FirewallSteps::between(from, to);
     let parts = [
-        surroundings(from, to),
+        held(from, to),
+        firewall.first,
         rules.useless,
         rules.frame_added,
         all.added,
@@ -49,6 +56,7 @@ pub fn diff(from: &Plan, to: &Plan) -> Vec<Step> {
         rules.ours_removed,
         all.removed,
         rules.frame_removed,
+        firewall.last,
         released(from, to),
     ];
     parts.into_iter().flatten().collect()
@@ -60,21 +68,14 @@ fn routes_of(from: &Plan, to: &Plan, of: impl Fn(&&RouteSpec) -> bool) -> RouteS
     RouteSteps::between(&old, &new)
 }
 
-/// Settings and firewall: before anything is captured that hangs on them.
-fn surroundings(from: &Plan, to: &Plan) -> Vec<Step> {
+/// Settings, before anything is captured that hangs on them.
+fn held(from: &Plan, to: &Plan) -> Vec<Step> {
     let held = to.settings.iter().filter(|setting| !from.settings.contains(setting));
-    let mut steps: Vec<Step> = held.copied().map(Step::HoldSetting).collect();
-    if to.firewall.is_some() && from.firewall != to.firewall {
-        let boxed = |plan: &Plan| plan.firewall.clone().map(Box::new);
-        steps.push(Step::SetFirewall { from: boxed(from), to: boxed(to) });
-    }
-    steps
+    held.copied().map(Step::HoldSetting).collect()
 }
 
-/// The same that is not needed any more, once nothing hangs on it.
+/// Those that are not needed any more, once nothing hangs on them.
 fn released(from: &Plan, to: &Plan) -> Vec<Step> {
-    let gone = from.firewall.as_ref().filter(|_| to.firewall.is_none());
-    let gone = gone.map(|firewall| Step::SetFirewall { from: Some(Box::new(firewall.clone())), to: None });
     let settings = from.settings.iter().filter(|setting| !to.settings.contains(setting));
-    gone.into_iter().chain(settings.copied().map(Step::ReleaseSetting)).collect()
+    settings.copied().map(Step::ReleaseSetting).collect()
 }

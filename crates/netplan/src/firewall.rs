@@ -1,6 +1,6 @@
-//! The engine's nftables tables as a value: who may use its addresses, and which connections leave as they came. It says
-//! what the rules do; how they are written to the kernel is `host`'s. It is no kill switch: nothing that routing lets out
-//! is stopped here.
+//! The engine's nftables tables as a value: who may use its addresses, which connections leave as they came, and what may
+//! leave by no other interface. It says what the rules do; how they are written to the kernel is `host`'s. What is
+//! captured is `capture.rs`'s, and the list of it [`crate::fence`]'s.
 //!
 //! What the tables do, in words (inet table, then arp table):
 //!
@@ -11,10 +11,17 @@
 //! - output, before routing is asked once more: a packet of the engine's own sockets gives its mark to its connection;
 //!   replies of connections with the mark, and all packets of [`Firewall::inbound`], get the mark and leave as if no engine
 //!   ran.
+//! - output, at the end: what is about to leave by a card and is the engine's to carry ([`Firewall::refuses`]) is refused.
+//!   New connections are reset and others told by ICMP, so that it is felt at once; of connections that stand, packets
+//!   are dropped, so that they live on when the gap in routing is closed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use crate::fence::Fence;
+use crate::way::Probe;
 
 /// What the tables of one engine hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +38,51 @@ pub struct Firewall {
     pub addresses: Vec<IpAddr>,
     /// Connections that came in and stood before anything was captured, sorted.
     pub inbound: Vec<FourTuple>,
+    /// What leaves by no other interface. A journal does not have it: what a killed engine left of it goes with the
+    /// tables.
+    #[serde(skip)]
+    pub fence: Fence,
 }
+
+/// How interfaces of engines are called where the user names no other: one that has just come is known by it.
+pub const DEVICES: &str = "mrvpn";
+
+impl Firewall {
+    /// Whether a packet of this host that is about to leave by `device` is refused. Never asked: what carries the mark,
+    /// what leaves by loopback or an engine's interface, and what was translated to another destination. Of addresses of
+    /// ours nothing leaves; else what cannot leave the link goes on: broadcast and multicast, link-local IPv6, neighbour
+    /// discovery, DHCP of this host's own address. Then the list decides.
+    #[must_use]
+    pub fn refuses(&self, probe: &Probe, device: &str) -> bool {
+        if !probe.local || probe.mark & self.mark.1 == self.mark.0 & self.mark.1 || self.is_inside(device) {
+            return false;
+        }
+        let stays = |to: &IpAddr| LINK.iter().any(|net| net.contains(to));
+        self.fence.has_source(probe) || (!stays(&probe.to) && self.fence.refuses(probe, device))
+    }
+
+    /// Whether what leaves by `device` leaves by no card.
+    fn is_inside(&self, device: &str) -> bool {
+        device == "lo"
+            || device.starts_with(DEVICES)
+            || device == self.device
+            || self.others.iter().any(|other| other == device)
+    }
+
+    /// The same with another list.
+    #[must_use]
+    pub fn with_fence(&self, fence: Fence) -> Self {
+        Self { fence, ..self.clone() }
+    }
+}
+
+/// What no router sends on; broadcast of a network is where the network is known.
+const LINK: [IpNet; 4] = [
+    IpNet::new_assert(IpAddr::V4(Ipv4Addr::BROADCAST), 32),
+    IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
+    IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
+    IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+];
 
 /// A TCP connection as this host has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,12 +4,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use mrvpn_router::Offload;
+use mrvpn_router::{AppId, FlowTuple, Offload, PortRange};
 use thiserror::Error;
 
 use crate::firewall::FourTuple;
 use crate::offload_set::OffloadSet;
-use crate::plan::{DeviceSpec, Plan, Step};
+use crate::plan::{DeviceSpec, Family, Plan, Step};
 use crate::scope::Scope;
 
 /// The platform: devices, addresses, routes, policy rules.
@@ -85,6 +85,39 @@ pub struct HostFacts {
     pub foreign_marks: Vec<(u32, u32)>,
     /// Tables with routes that are not ours, sorted; main, local and default left out.
     pub foreign_tables: Vec<u32>,
+    /// Policy rules of others that the kernel asks before those of the engine, for what this host sends, in its order;
+    /// those that let nothing leave are left out.
+    pub foreign_rules: Vec<ForeignRule>,
+}
+
+/// A policy rule of others: what it asks for, as far as a packet shows it, and where it leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignRule {
+    /// Priority.
+    pub priority: u32,
+    /// Family.
+    pub family: Family,
+    /// Source prefix.
+    pub from: Option<IpNet>,
+    /// Destination prefix.
+    pub to: Option<IpNet>,
+    /// IP protocol.
+    pub proto: Option<u8>,
+    /// Destination ports.
+    pub port: Option<PortRange>,
+    /// Firewall mark and mask.
+    pub mark: Option<(u32, u32)>,
+    /// Where it leads.
+    pub way: ForeignWay,
+}
+
+/// Where a policy rule of others leads. What it asks for and no packet shows, such as a user, makes it lead there no less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForeignWay {
+    /// To these networks by these interfaces, sorted; elsewhere the next rule decides.
+    Routes(Vec<(IpNet, String)>),
+    /// That cannot be told.
+    Anywhere,
 }
 
 impl HostFacts {
@@ -182,6 +215,13 @@ pub trait Queue {
 
     /// What the device accepts in [`Queue::write`] and may give in [`Queue::read`].
     fn capabilities(&self) -> QueueCapabilities;
+
+    /// Which program sends a flow that was read here, if the platform knows; `flow.source` is the program's end. It costs a
+    /// system call or two, so it is asked only where there are very many flows.
+    fn app(&mut self, flow: &FlowTuple) -> Option<AppId> {
+        let _ = flow;
+        None
+    }
 }
 
 /// What a queue's device can do.

@@ -19,6 +19,9 @@ pub const MAX_COMBINATIONS: usize = 65_536;
 /// by one for each lookup; a tunnel may name 64.
 pub const MAX_BYPASS: usize = 512;
 
+/// Lines of the fence for policy rules of others. Where they have more, routing alone holds what is captured.
+pub const MAX_FOREIGN_LINES: usize = 256;
+
 /// Conflicts of a kind that are listed, from one source; how many more there are is said.
 pub const MAX_LISTED: usize = 256;
 

@@ -8,7 +8,7 @@ use mrvpn_router::PortRange;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::capture::{self, PlanInput};
+use crate::capture::{self, Capture, PlanInput, fenced};
 use crate::firewall::{Firewall, Setting};
 use crate::limits::{MAX_BYPASS, MAX_POLICY_RULES, MAX_RUNS};
 use crate::offload_set::OffloadSet;
@@ -92,14 +92,14 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
         version: PLAN_VERSION,
         scope: input.scope.clone(),
         settings: input.facts.strict_reverse_path.then_some(Setting::SourceValidMark).into_iter().collect(),
-        firewall: Some(firewall(input)),
+        firewall: Some(firewall(input, &capture)),
         addresses: input.book.interface_addresses().into_iter().map(presented).collect(),
         routes: capture.routes,
         rules: capture.rules,
     })
 }
 
-fn firewall(input: &PlanInput<'_>) -> Firewall {
+fn firewall(input: &PlanInput<'_>, capture: &Capture) -> Firewall {
     let mut addresses: Vec<IpAddr> = input.book.interface_addresses().iter().map(IpNet::addr).collect();
     addresses.sort();
     let mut others: Vec<String> = input.facts.engines.iter().filter_map(|engine| engine.device.clone()).collect();
@@ -111,6 +111,7 @@ fn firewall(input: &PlanInput<'_>) -> Firewall {
         mark: input.mark,
         addresses,
         inbound: input.inbound.to_vec(),
+        fence: fenced::fence(input.scope, capture, &input.facts.foreign_rules),
     }
 }
 

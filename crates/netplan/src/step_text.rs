@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use ipnet::IpNet;
 use mrvpn_router::PortRange;
 
+use crate::fence::Fence;
 use crate::firewall::{Firewall, Setting};
 use crate::plan::{Family, PolicyRule, RouteKind, RouteSpec, RuleAction, Step};
 
@@ -39,7 +40,8 @@ impl Display for Setting {
 fn firewall_line(f: &mut fmt::Formatter<'_>, firewall: &Firewall) -> fmt::Result {
     let (addresses, sessions) = (firewall.addresses.len(), firewall.inbound.len());
     let table = &firewall.table;
-    write!(f, "set nftables tables inet {table} and arp {table} ({addresses} addresses, {sessions} sessions)")
+    let fenced = if firewall.fence == Fence::default() { "" } else { ", fenced" };
+    write!(f, "set nftables tables inet {table} and arp {table} ({addresses} addresses, {sessions} sessions{fenced})")
 }
 
 fn route_line(f: &mut fmt::Formatter<'_>, verb: &str, route: &RouteSpec, preposition: &str) -> fmt::Result {
@@ -134,6 +136,7 @@ mod tests {
             mark: (0, 0),
             addresses: vec!["198.18.0.1".parse().unwrap()],
             inbound: Vec::new(),
+            fence: Fence::default(),
         };
         let set = Step::SetFirewall { from: None, to: Some(Box::new(firewall)) };
         check(&set, "set nftables tables inet mrvpn_default and arp mrvpn_default (1 addresses, 0 sessions)");

@@ -9,9 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use mrvpn_netplan::model::Verdict;
-use mrvpn_netplan::plan::Family;
+use mrvpn_netplan::plan::{Family, PolicyRule, RuleAction};
 use mrvpn_netplan::ranges::{ALWAYS_DHCP, ALWAYS_LOCAL, is_private};
-use mrvpn_netplan::{AddressBook, PlanError, Probe, can_be_captured, limits};
+use mrvpn_netplan::{
+    AddressBook, EngineSeen, ForeignRule, ForeignWay, Plan, PlanError, Probe, can_be_captured, limits,
+};
 use mrvpn_router::{
     Attachment, By, ClaimOrigin, DefaultChoice, Defaults, Fallback, FlowTuple, Pick, Policy, PolicyInput, PortRange,
     Rule, Target, TunnelId, Via, pick,
@@ -19,7 +21,8 @@ use mrvpn_router::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::{
-    Case, MARK, TCP, TUNNELS, UDP, case, claim_of, has_ports, host_with, on_lan, probe, probe_to, three_tunnels,
+    Case, MARK, TCP, TUNNELS, UDP, case, claim_of, has_ports, host_with, is_refused, on_its_way, on_lan, probe,
+    probe_to, three_tunnels,
 };
 
 /// Whether a packet has to be captured. Beside `pick` it knows:
@@ -161,6 +164,19 @@ fn names(rule: &Rule, to: IpAddr) -> bool {
     !plain(rule) || rule.to.iter().any(|net| net.prefix_len() > 0 && net.contains(&to))
 }
 
+/// What the list cannot hold: what is forwarded, what stays on the link, and what lines with a source decide, since nobody
+/// sees any more whether the program has bound.
+fn is_routings_alone(plan: &Plan, probe: Probe) -> bool {
+    let link = ["224.0.0.0/4", "255.255.255.255/32", "fe80::/10", "ff00::/8"].map(|net| net.parse::<IpNet>().unwrap());
+    let of_link = link.iter().any(|net| net.contains(&probe.to));
+    let by_source =
+        |rule: &&PolicyRule| rule.from.is_some() && (rule.local || matches!(rule.action, RuleAction::Goto(_)));
+    let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let sources = [nobody, flow(&on_its_way(probe)).source];
+    let from = |rule: &PolicyRule| rule.from.is_some_and(|net| sources.iter().any(|source| net.contains(source)));
+    !probe.local || of_link || plan.rules.iter().filter(by_source).any(from)
+}
+
 fn captured(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Device(name) => name == "mrvpn0",
@@ -186,6 +202,35 @@ proptest! {
         let host = host_with(&plan);
         for probe in probes {
             prop_assert_eq!(plan.way(&probe).is_captured(), host.route(&probe) != Verdict::Clear, "{:?}", probe);
+        }
+    }
+
+    // proves: F-21
+    #[test]
+    fn what_is_captured_and_no_more_is_refused_by_other_interfaces(case in case(), probes in vec(probe(), 20)) {
+        let plan = case.plan().unwrap();
+        for probe in probes {
+            let refused = is_refused(plan.firewall.as_ref(), probe);
+            let captured = plan.way(&probe).is_captured();
+            prop_assert!(captured || !refused, "{:?} is left to the host", probe);
+            prop_assert!(refused || !captured || is_routings_alone(&plan, probe), "{:?} is captured", probe);
+        }
+    }
+
+    // proves: F-21
+    #[test]
+    fn what_is_refused_between_two_plans_is_what_both_refuse(
+        first in case(), second in case(), probes in vec(probe(), 20),
+    ) {
+        let plans = [&first, &second].map(|case| case.plan().unwrap());
+        let [one, other] = plans.each_ref().map(|plan| plan.firewall.as_ref().unwrap());
+        let between = one.with_fence(one.fence.both(&other.fence));
+        for probe in probes {
+            let by_both = one.refuses(&probe, "eth0") && other.refuses(&probe, "eth0");
+            let refused = between.refuses(&probe, "eth0");
+            prop_assert!(by_both || !refused, "{:?}", probe);
+            let differ = one.fence.lines != other.fence.lines || one.fence.sources != other.fence.sources;
+            prop_assert!(refused || !by_both || differ, "{:?}", probe);
         }
     }
 
@@ -338,8 +383,7 @@ fn what_is_let_out_is_let_out_whoever_sends_it() {
     case.bypass = vec!["203.0.113.9/32".parse().unwrap()];
     case.rules = vec![Rule { proto: vec![TCP], ..rule("203.0.113.0/24", Target::Direct) }];
     let plan = case.plan().unwrap();
-    let lets_out =
-        |rule: &&mrvpn_netplan::plan::PolicyRule| matches!(rule.action, mrvpn_netplan::plan::RuleAction::Goto(_));
+    let lets_out = |rule: &&PolicyRule| matches!(rule.action, RuleAction::Goto(_));
     assert!(plan.rules.iter().filter(lets_out).count() >= 4);
     assert!(plan.rules.iter().filter(lets_out).all(|rule| !rule.local));
 }
@@ -350,11 +394,7 @@ fn the_pools_of_an_engine_beside_this_one_stay_its_own_while_a_default_stands() 
     let to_second = [probe_to("198.18.32.254"), probe_to("198.19.32.9"), probe_to("2001:2:0:11::fe")];
     let alone = host_with(&case.plan().unwrap());
     assert!(to_second.iter().all(|probe| captured(&alone.route(probe))), "nobody else is there");
-    case.facts.engines = vec![mrvpn_netplan::EngineSeen {
-        slot: 1,
-        device: Some(String::from("mrvpn1")),
-        ..mrvpn_netplan::EngineSeen::default()
-    }];
+    case.facts.engines = vec![EngineSeen { slot: 1, device: Some(String::from("mrvpn1")), ..EngineSeen::default() }];
     let beside = host_with(&case.plan().unwrap());
     assert!(to_second.iter().all(|probe| beside.route(probe) == Verdict::Clear));
     assert!(captured(&beside.route(&probe_to("198.18.0.254"))));
@@ -367,7 +407,7 @@ fn what_an_engine_beside_this_one_claims_or_has_bound_is_its_own_unless_it_is_cl
     let bound = Probe { from: Some("10.77.0.2".parse().unwrap()), ..probe_to("203.0.113.10") };
     let alone = host_with(&case.plan().unwrap());
     assert!(captured(&alone.route(&probe_to("10.77.1.1"))) && captured(&alone.route(&bound)), "the default takes it");
-    case.facts.engines = vec![mrvpn_netplan::EngineSeen {
+    case.facts.engines = vec![EngineSeen {
         slot: 1,
         device: Some(String::from("mrvpn1")),
         claims: vec!["10.77.0.0/16".parse().unwrap(), "10.101.0.0/16".parse().unwrap()],
@@ -460,4 +500,107 @@ fn rule(to: &str, via: Target) -> Rule {
 fn selective(ports: &[u16], via: Target) -> Rule {
     let port = ports.iter().map(|port| PortRange { first: *port, last: *port }).collect();
     Rule { name: None, to: Vec::new(), from: Vec::new(), proto: vec![TCP], port, via }
+}
+
+/// A policy rule of others before ours, a destination and a device, and whether it is refused there.
+fn foreign(way: ForeignWay) -> ForeignRule {
+    let (from, to, proto, port, mark) = (None, None, None, None, None);
+    ForeignRule { priority: 1_000, family: Family::V4, from, to, proto, port, mark, way }
+}
+
+fn led(net: &str, device: &str) -> ForeignWay {
+    ForeignWay::Routes(vec![(net.parse().unwrap(), String::from(device))])
+}
+
+#[test]
+fn what_policy_rules_of_others_take_before_ours_is_never_refused_and_the_rest_is() {
+    let (here, there) = (probe_to("203.0.113.9"), probe_to("8.8.8.8"));
+    let marked = Probe { mark: 0x80000, ..there };
+    let everywhere = |rule: ForeignRule| ForeignRule { to: Some("203.0.113.0/24".parse().unwrap()), ..rule };
+    let cases = [
+        (foreign(led("203.0.113.0/24", "wg0")), [(here, "wg0", false), (here, "eth0", true), (there, "wg0", true)]),
+        (foreign(led("0.0.0.0/0", "wg0")), [(here, "wg0", false), (there, "wg0", false), (there, "eth0", true)]),
+        (
+            everywhere(foreign(led("0.0.0.0/0", "wg0"))),
+            [(here, "wg0", false), (here, "eth0", false), (there, "wg0", true)],
+        ),
+        (
+            everywhere(foreign(ForeignWay::Anywhere)),
+            [(here, "wg0", false), (here, "eth0", false), (there, "wg0", true)],
+        ),
+        (foreign(ForeignWay::Anywhere), [(here, "wg0", false), (here, "eth0", false), (there, "eth0", false)]),
+        (
+            ForeignRule { mark: Some((0x80000, 0xff0000)), ..foreign(led("0.0.0.0/0", "eth0")) },
+            [(marked, "eth0", false), (marked, "wlan0", false), (there, "eth0", true)],
+        ),
+        (
+            ForeignRule {
+                proto: Some(TCP),
+                port: Some(PortRange { first: 1, last: 443 }),
+                ..foreign(ForeignWay::Anywhere)
+            },
+            [
+                (there, "eth0", false),
+                (Probe { port: Some(444), ..there }, "eth0", true),
+                (Probe { proto: UDP, ..there }, "eth0", true),
+            ],
+        ),
+        (
+            ForeignRule { priority: 5_300, ..foreign(ForeignWay::Anywhere) },
+            [(here, "eth0", true), (there, "wg0", true), (marked, "eth0", true)],
+        ),
+        (
+            ForeignRule {
+                from: Some("0.0.0.0/1".parse().unwrap()),
+                to: Some("203.0.113.0/24".parse().unwrap()),
+                ..foreign(ForeignWay::Anywhere)
+            },
+            [(on_its_way(here), "eth0", false), (on_its_way(there), "eth0", true), (here, "eth0", false)],
+        ),
+    ];
+    for (rule, probes) in cases {
+        let mut case = three_tunnels();
+        case.facts.foreign_rules = vec![rule.clone()];
+        let firewall = case.plan().unwrap().firewall.unwrap();
+        for (probe, device, refused) in probes {
+            assert_eq!(firewall.refuses(&probe, device), refused, "{probe:?} by {device} with {rule:?}");
+            let ours = Probe { from: Some("10.100.0.2".parse().unwrap()), ..probe };
+            let nothing_is = rule.way == ForeignWay::Anywhere && rule.proto.is_none() && rule.to.is_none();
+            let always = !nothing_is || rule.priority >= 5_300;
+            assert_eq!(firewall.refuses(&ours, device), always, "what comes from an address of ours: {rule:?}");
+        }
+    }
+}
+
+#[test]
+fn where_others_have_more_lines_than_the_limit_routing_alone_holds() {
+    for count in [limits::MAX_FOREIGN_LINES - 1, limits::MAX_FOREIGN_LINES, limits::MAX_FOREIGN_LINES + 1] {
+        let mut case = three_tunnels();
+        case.facts.foreign_rules = (0..count).map(|n| foreign(led("203.0.113.0/24", &format!("wg{n}")))).collect();
+        let firewall = case.plan().unwrap().firewall.unwrap();
+        assert_eq!(firewall.refuses(&probe_to("8.8.8.8"), "eth0"), count <= limits::MAX_FOREIGN_LINES, "{count}");
+    }
+}
+
+#[test]
+fn by_loopback_and_devices_of_engines_and_with_the_mark_nothing_is_refused() {
+    let mut case = three_tunnels();
+    case.facts.engines = vec![EngineSeen { slot: 1, device: Some(String::from("vpn")), ..EngineSeen::default() }];
+    let firewall = case.plan().unwrap().firewall.unwrap();
+    let probe = probe_to("8.8.8.8");
+    for (device, refused) in
+        [("lo", false), ("mrvpn0", false), ("mrvpn7", false), ("vpn", false), ("vpn1", true), ("eth0", true)]
+    {
+        assert_eq!(firewall.refuses(&probe, device), refused, "{device}");
+    }
+    assert!(!firewall.refuses(&Probe { mark: MARK.0 | 5, ..probe }, "eth0"));
+    assert!(!firewall.refuses(&Probe { local: false, ..probe }, "eth0"));
+    for to in ["224.0.0.251", "255.255.255.255", "fe80::1", "ff02::fb"] {
+        let from = if to.contains(':') { "2001:2:0:1::1" } else { "10.100.0.2" };
+        assert!(!firewall.refuses(&probe_to(to), "eth0"), "{to}");
+        assert!(
+            firewall.refuses(&Probe { from: Some(from.parse().unwrap()), ..probe_to(to) }, "eth0"),
+            "{from} to {to}"
+        );
+    }
 }

@@ -10,11 +10,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use mrvpn_netplan::model::{ModelHost, Verdict};
 use mrvpn_netplan::plan::{Family, PlannedAddress, PolicyRule, RouteKind, RouteSpec, RuleAction};
-use mrvpn_netplan::{Host, Plan, Probe, Scope, Step, apply, diff};
-use mrvpn_router::{Claim, ClaimOrigin, Rule, Target};
+use mrvpn_netplan::{Fence, Host, Plan, Probe, Scope, Step, apply, diff};
+use mrvpn_router::{Claim, ClaimOrigin, DefaultChoice, Defaults, Rule, Target};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::{Case, MARK, TCP, TUNNELS, case, empty, host, host_with, probe, probe_to, three_tunnels};
+use support::{Case, MARK, TCP, TUNNELS, case, empty, host, host_with, is_refused, probe, probe_to, three_tunnels};
 
 /// What is left of plans: which of their parts, and in which order their addresses stand.
 #[derive(Clone, Debug)]
@@ -73,6 +73,10 @@ fn go(host: &mut ModelHost, to: &Plan, mut check: impl FnMut(&ModelHost, &Step))
     assert!(host.stands(to));
     assert_eq!(host.source("mrvpn0"), to.addresses.first().map(|planned| planned.address.addr()));
     assert!(diff(&host.standing(&Scope::first()).unwrap(), to).is_empty());
+}
+
+fn host_with_or_bare(plan: &Plan) -> ModelHost {
+    if plan.rules.is_empty() { host() } else { host_with(plan) }
 }
 
 /// Goes to `to`, and nothing of `probes` that both ends capture is in clear for a moment.
@@ -136,6 +140,28 @@ proptest! {
                 for (probe, before, after) in &fates {
                     let now = host.route(probe);
                     assert!(now == *before || now == *after, "{probe:?} is {now:?} after {step}");
+                }
+            });
+        }
+    }
+
+    // proves: F-21
+    #[test]
+    fn at_each_step_what_is_refused_by_other_interfaces_is_captured_and_what_both_plans_refuse_alike_stays_so(
+        first in case(), second in case(), probes in vec(probe(), 20),
+    ) {
+        let (first, second) = (first.plan().unwrap(), second.plan().unwrap());
+        for (from, to) in [(&empty(), &first), (&first, &second)] {
+            let lines = |plan: &Plan| plan.firewall.clone().map(|firewall| (firewall.fence.lines, firewall.fence.sources));
+            let is_held = |probe: &&Probe| is_refused(from.firewall.as_ref(), **probe) && is_refused(to.firewall.as_ref(), **probe);
+            let held: Vec<&Probe> = probes.iter().filter(is_held).filter(|_| lines(from) == lines(to)).collect();
+            go(&mut host_with_or_bare(from), to, |host, step| {
+                for probe in &probes {
+                    let refused = is_refused(host.firewall.as_ref(), *probe);
+                    assert!(!refused || host.route(probe) != Verdict::Clear, "{probe:?} is let go after {step}");
+                }
+                for probe in &held {
+                    assert!(is_refused(host.firewall.as_ref(), **probe), "{probe:?} after {step}");
                 }
             });
         }
@@ -206,8 +232,13 @@ fn a_plan_is_written_to_a_journal_and_read_again() {
     let plan = three_tunnels().plan().unwrap();
     let steps = diff(&empty(), &plan);
     let text = serde_json::to_string(&(&plan, &steps)).unwrap();
-    let read: (Plan, Vec<Step>) = serde_json::from_str(&text).unwrap();
-    assert_eq!(read, (plan, steps));
+    let (read, read_steps): (Plan, Vec<Step>) = serde_json::from_str(&text).unwrap();
+    assert_eq!((&read.routes, &read.rules, read_steps.len()), (&plan.routes, &plan.rules, steps.len()));
+    assert_eq!(serde_json::to_string(&(&read, &read_steps)).unwrap(), text);
+    // What is refused by other interfaces goes with its tables and is not written down.
+    let bare = |plan: &Plan| plan.firewall.as_ref().unwrap().with_fence(Fence::default());
+    assert_eq!(read.firewall, Some(bare(&plan)));
+    assert_ne!(plan.firewall, read.firewall);
 }
 
 #[test]
@@ -217,7 +248,16 @@ fn a_new_claim_touches_nothing_but_its_own_routes() {
     let prefix = "10.7.0.0/16".parse().unwrap();
     second.claims.push(Claim { tunnel: TUNNELS[2], prefix, origin: ClaimOrigin::Pushed });
     let steps = diff(&first.plan().unwrap(), &second.plan().unwrap());
-    assert_eq!(steps.len(), 2, "{steps:?}");
+    assert_eq!(steps.len(), 2, "everything is held anyway: {steps:?}");
+    let nobody = Defaults { v4: DefaultChoice::NotOffered, v6: DefaultChoice::NotOffered };
+    let [first, second] = [first, second].map(|case| Case { defaults: nobody, ..case }.plan().unwrap());
+    let held = |plan: &Plan| plan.firewall.as_ref().unwrap().fence.held.len();
+    assert_eq!((held(&first), held(&second)), (1, 2), "what touches is one");
+    for (from, to, place) in [(&first, &second, 2), (&second, &first, 0)] {
+        let steps = diff(from, to);
+        assert_eq!(steps.len(), 3, "{steps:?}");
+        assert!(matches!(steps[place], Step::SetFirewall { .. }), "loosened first, tightened last: {steps:?}");
+    }
 }
 
 #[test]
@@ -228,7 +268,11 @@ fn a_third_tunnel_adds_its_address_behind_the_line_that_captures_it() {
     let steps = diff(&first.plan().unwrap(), &second.plan().unwrap());
     let lines: Vec<String> = steps.iter().skip(1).map(ToString::to_string).collect();
     assert!(matches!(steps[0], Step::SetFirewall { .. }), "a neighbour cannot reach it before it is there");
-    let expected = ["add policy rule 5305 from 10.102.0.2 lookup table 19712", "add address 10.102.0.2/32 to mrvpn0"];
+    let expected = [
+        "add policy rule 5305 from 10.102.0.2 lookup table 19712",
+        "add address 10.102.0.2/32 to mrvpn0",
+        "set nftables tables inet mrvpn_default and arp mrvpn_default (7 addresses, 0 sessions, fenced)",
+    ];
     assert_eq!(lines, expected);
 }
 
@@ -238,14 +282,13 @@ fn whichever_single_thing_a_stranger_takes_away_is_put_back_and_nothing_else_is_
     let plan = full().plan().unwrap();
     let steps = diff(&empty(), &plan);
     assert!(steps.len() > 40);
-    for taken in &steps {
+    let mut bare = host_with(&plan);
+    bare.firewall = None;
+    let tables = diff(&bare.standing(&Scope::first()).unwrap(), &plan);
+    assert_eq!(tables, [Step::SetFirewall { from: None, to: plan.firewall.clone().map(Box::new) }], "at once");
+    for taken in steps.iter().filter(|step| !matches!(step, Step::SetFirewall { .. })) {
         let mut host = host_with(&plan);
-        let lost = taken.undo();
-        if let Step::SetFirewall { .. } = lost {
-            host.firewall = None;
-        } else {
-            host.apply(&lost).unwrap();
-        }
+        host.apply(&taken.undo()).unwrap();
         let repair = diff(&host.standing(&Scope::first()).unwrap(), &plan);
         assert!(repair.contains(taken), "{taken}");
         let is_anchor = |step: &Step| *step == add("198.18.0.1/32".parse().unwrap(), false);

@@ -110,6 +110,7 @@ fn firewall(scope: &Scope, addresses: u8, others: u8) -> Firewall {
         mark: (0x4d00_0000, 0xff00_0000),
         addresses: (0..addresses).map(|last| [198, 18, 1, last].into()).collect(),
         inbound: Vec::new(),
+        fence: mrvpn_netplan::Fence::default(),
     }
 }
 

@@ -17,11 +17,17 @@ const DATA: u16 = 2;
 /// NFTA_DATA_VALUE, NFTA_DATA_VERDICT.
 const VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
-/// NFTA_VERDICT_CODE.
+/// NFTA_VERDICT_CODE, NFTA_VERDICT_CHAIN.
 const CODE: u16 = 1;
-/// NF_DROP, NFT_RETURN.
+const CHAIN: u16 = 2;
+/// NF_DROP, NFT_GOTO, NFT_RETURN.
 const DROP: u32 = 0;
+const GOTO: i32 = -4;
 const RETURN: i32 = -5;
+/// NFT_REJECT_TCP_RST, NFT_REJECT_ICMPX_UNREACH; NFT_REJECT_ICMPX_ADMIN_PROHIBITED.
+const TCP_RESET: u32 = 1;
+const ICMP_OF_FAMILY: u32 = 2;
+const ADMIN_PROHIBITED: u8 = 3;
 
 /// What `meta` knows of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +36,8 @@ pub(crate) enum Meta {
     Mark,
     /// Name of the device that it came in by, filled up with zeros to 16 bytes.
     InputName,
+    /// The same of the device that it leaves by.
+    OutputName,
     /// Its family, one byte.
     Family,
     /// Its IP protocol, one byte.
@@ -41,6 +49,7 @@ impl Meta {
         match self {
             Self::Mark => 3,
             Self::InputName => 6,
+            Self::OutputName => 7,
             Self::Family => 15,
             Self::Protocol => 16,
         }
@@ -52,6 +61,8 @@ impl Meta {
 pub(crate) enum Connection {
     /// Which way the packet goes, one byte: 0 as the first one did, 1 back.
     Direction,
+    /// What it is (IPS_...), in the machine's byte order.
+    Status,
     /// The connection's mark, in the machine's byte order.
     Mark,
 }
@@ -60,6 +71,7 @@ impl Connection {
     const fn key(self) -> u32 {
         match self {
             Self::Direction => 1,
+            Self::Status => 2,
             Self::Mark => 3,
         }
     }
@@ -156,6 +168,16 @@ pub(crate) fn differs(value: &[u8]) -> Attributes {
     compare(1, value)
 }
 
+/// Goes on where the register is not above this, bytes compared from the first on.
+pub(crate) fn at_most(value: &[u8]) -> Attributes {
+    compare(3, value)
+}
+
+/// Goes on where the register is not below this.
+pub(crate) fn at_least(value: &[u8]) -> Attributes {
+    compare(5, value)
+}
+
 fn compare(operation: u32, value: &[u8]) -> Attributes {
     let data = Attributes::default().with(VALUE, value);
     expression("cmp", &Attributes::default().number(1, REGISTER).number(2, operation).nest(3, &data))
@@ -193,9 +215,27 @@ pub(crate) fn leave_chain() -> Attributes {
     verdict(RETURN.cast_unsigned())
 }
 
+/// The packet goes on in another chain of the same table, and does not come back.
+pub(crate) fn go_to(chain: &str) -> Attributes {
+    conclude(&Attributes::default().number(CODE, GOTO.cast_unsigned()).name(CHAIN, chain))
+}
+
+/// The connection is reset as by its other end; the packet is dropped.
+pub(crate) fn reset() -> Attributes {
+    expression("reject", &Attributes::default().number(1, TCP_RESET))
+}
+
+/// Its sender is told that it is not allowed (ICMP 3/13, ICMPv6 1/1); the packet is dropped.
+pub(crate) fn prohibit() -> Attributes {
+    expression("reject", &Attributes::default().number(1, ICMP_OF_FAMILY).with(2, &[ADMIN_PROHIBITED]))
+}
+
 fn verdict(code: u32) -> Attributes {
-    let verdict = Attributes::default().number(CODE, code);
-    let data = Attributes::default().nest(DATA_VERDICT, &verdict);
+    conclude(&Attributes::default().number(CODE, code))
+}
+
+fn conclude(verdict: &Attributes) -> Attributes {
+    let data = Attributes::default().nest(DATA_VERDICT, verdict);
     expression("immediate", &Attributes::default().number(1, VERDICT).nest(2, &data))
 }
 

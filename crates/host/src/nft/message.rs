@@ -33,6 +33,7 @@ pub(crate) enum Kind {
     GetSet,
     NewElements,
     GetElements,
+    DeleteElements,
 }
 
 impl Kind {
@@ -49,6 +50,7 @@ impl Kind {
             Self::GetSet => 10,
             Self::NewElements => 12,
             Self::GetElements => 13,
+            Self::DeleteElements => 14,
         }
     }
 
@@ -56,7 +58,13 @@ impl Kind {
         match self {
             Self::NewTable | Self::NewChain | Self::NewSet | Self::NewElements => CREATE,
             Self::NewRule => CREATE | APPEND,
-            Self::GetTable | Self::DeleteTable | Self::GetChain | Self::GetRule | Self::GetSet | Self::GetElements => 0,
+            Self::GetTable
+            | Self::DeleteTable
+            | Self::GetChain
+            | Self::GetRule
+            | Self::GetSet
+            | Self::GetElements
+            | Self::DeleteElements => 0,
         }
     }
 }

@@ -29,6 +29,8 @@
 //!         ip6 saddr . tcp sport . ip6 daddr . tcp dport @inbound6 meta mark set MARKED
 //!         ct direction reply ct mark 0x4d000000/8 meta mark set MARKED
 //!     }
+//!     chain refuse { … }                                       # see `leaving.rs`
+//!     chain leaving { … }
 //! }
 //! table arp mrvpn_NAME {
 //!     chain input {
@@ -54,31 +56,35 @@ use super::expression::{
     Connection, Header, Meta, Part, Side, differs, drop_packet, equals, is_in_set, leave_chain, load_address_type,
     load_connection, load_meta, load_part, load_parts, masked, masked_byte, set_connection_mark, set_mark,
 };
+use super::leaving;
 use super::message::{ARP, INET, Kind, Table, message};
+use super::ranges::{self, Range};
 use crate::raw::{Attributes, Message};
 
 /// Elements of one message: far below the 64 KiB that a list may have.
 const ELEMENTS: usize = 512;
 
 /// IP protocol numbers.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 /// Families as `meta nfproto` has them.
-const IPV4: u8 = 2;
-const IPV6: u8 = 10;
+pub(super) const IPV4: u8 = 2;
+pub(super) const IPV6: u8 = 10;
 /// Types of addresses (linux/rtnetlink.h).
 const LOCAL: u32 = 2;
-const BROADCAST: u32 = 3;
-const MULTICAST: u32 = 5;
+pub(super) const BROADCAST: u32 = 3;
+pub(super) const MULTICAST: u32 = 5;
 /// Directions of a connection.
 const ORIGINAL: u8 = 0;
 const REPLY: u8 = 1;
+/// NFT_SET_INTERVAL.
+const INTERVALS: u32 = 4;
 /// Length of a device's name with what fills it up.
 const NAME: usize = 16;
 
 /// Types of set keys as `nft` numbers them, for its listing alone: ipv4_addr, ipv6_addr, inet_service.
-const ADDRESS4: u32 = 7;
-const ADDRESS6: u32 = 8;
+pub(super) const ADDRESS4: u32 = 7;
+pub(super) const ADDRESS6: u32 = 8;
 const SERVICE: u32 = 13;
 
 /// Hooks (linux/netfilter.h, linux/netfilter_arp.h) with priorities (linux/netfilter_ipv4.h).
@@ -88,10 +94,10 @@ const OUTPUT: Hook = Hook { number: 3, priority: MANGLE, kind: "route" };
 const ARP_INPUT: Hook = Hook { number: 0, priority: 0, kind: "filter" };
 const MANGLE: i32 = -150;
 
-struct Hook {
-    number: u32,
-    priority: i32,
-    kind: &'static str,
+pub(super) struct Hook {
+    pub(super) number: u32,
+    pub(super) priority: i32,
+    pub(super) kind: &'static str,
 }
 
 /// The messages that make both tables, in order. `asked` are UDP flows that this host began.
@@ -111,6 +117,7 @@ pub(crate) fn messages(firewall: &Firewall, asked: &[FourTuple]) -> Vec<Message>
     prerouting(&mut tables, firewall);
     arrivals(&mut tables, firewall);
     output(&mut tables, firewall);
+    leaving::chains(&mut tables, firewall);
     tables.table = Table { family: ARP, name: &firewall.table };
     arp(&mut tables, firewall);
     tables.messages
@@ -165,9 +172,7 @@ fn arrivals(tables: &mut Builder<'_>, firewall: &Firewall) {
 
 fn output(tables: &mut Builder<'_>, firewall: &Firewall) {
     tables.chain("output", &OUTPUT);
-    let (_, mask) = firewall.mark;
-    let marked = equals(&bits(firewall.mark).to_ne_bytes());
-    let mut own = vec![load_meta(Meta::Mark), masked(mask, 0), marked];
+    let mut own = is_marked(firewall.mark).to_vec();
     own.extend(mark_connection(firewall.mark));
     own.push(leave_chain());
     tables.rule("output", &own);
@@ -212,6 +217,11 @@ fn of_set(family: u8, protocol: u8, set: &str, ends: &[Part]) -> Vec<Attributes>
     rule
 }
 
+/// The packet carries our mark.
+pub(super) fn is_marked(mark: (u32, u32)) -> [Attributes; 3] {
+    [load_meta(Meta::Mark), masked(mark.1, 0), equals(&bits(mark).to_ne_bytes())]
+}
+
 fn connection_is_marked(mark: (u32, u32)) -> Vec<Attributes> {
     vec![load_connection(Connection::Mark), masked(mark.1, 0), equals(&bits(mark).to_ne_bytes())]
 }
@@ -229,18 +239,18 @@ const fn bits((mark, mask): (u32, u32)) -> u32 {
     mark & mask
 }
 
-const DESTINATION4: Part = Part { header: Header::Network, offset: 16, length: 4 };
-const DESTINATION6: Part = Part { header: Header::Network, offset: 24, length: 16 };
+pub(super) const DESTINATION4: Part = Part { header: Header::Network, offset: 16, length: 4 };
+pub(super) const DESTINATION6: Part = Part { header: Header::Network, offset: 24, length: 16 };
 /// The address that an ARP question is about, in its Ethernet form.
 const ARP_TARGET: Part = Part { header: Header::Network, offset: 24, length: 4 };
 const SOURCE_PORT: Part = Part { header: Header::Transport, offset: 0, length: 2 };
-const DESTINATION_PORT: Part = Part { header: Header::Transport, offset: 2, length: 2 };
+pub(super) const DESTINATION_PORT: Part = Part { header: Header::Transport, offset: 2, length: 2 };
 /// Flags of TCP.
-const FLAGS: Part = Part { header: Header::Transport, offset: 13, length: 1 };
-const SYN: u8 = 2;
-const ACK: u8 = 16;
-const SOURCE4: Part = Part { header: Header::Network, offset: 12, length: 4 };
-const SOURCE6: Part = Part { header: Header::Network, offset: 8, length: 16 };
+pub(super) const FLAGS: Part = Part { header: Header::Transport, offset: 13, length: 1 };
+pub(super) const SYN: u8 = 2;
+pub(super) const ACK: u8 = 16;
+pub(super) const SOURCE4: Part = Part { header: Header::Network, offset: 12, length: 4 };
+pub(super) const SOURCE6: Part = Part { header: Header::Network, offset: 8, length: 16 };
 /// Both ends of a packet of ours, and of one that comes back.
 const TUPLE4: [Part; 4] = [SOURCE4, SOURCE_PORT, DESTINATION4, DESTINATION_PORT];
 const TUPLE6: [Part; 4] = [SOURCE6, SOURCE_PORT, DESTINATION6, DESTINATION_PORT];
@@ -248,7 +258,7 @@ const BACK4: [Part; 4] = [DESTINATION4, DESTINATION_PORT, SOURCE4, SOURCE_PORT];
 const BACK6: [Part; 4] = [DESTINATION6, DESTINATION_PORT, SOURCE6, SOURCE_PORT];
 
 /// Collects messages of one table after another.
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     table: Table<'a>,
     messages: Vec<Message>,
     sets: u32,
@@ -259,28 +269,45 @@ impl Builder<'_> {
         self.messages.push(self.table.new_message());
     }
 
-    fn chain(&mut self, name: &str, hook: &Hook) {
+    /// A chain in which packets begin.
+    pub(super) fn chain(&mut self, name: &str, hook: &Hook) {
         let place = Attributes::default().number(1, hook.number).number(2, hook.priority.cast_unsigned());
         let chain = Attributes::default().name(1, self.table.name).name(3, name).nest(4, &place).name(7, hook.kind);
         self.messages.push(message(Kind::NewChain, self.table.family, &chain));
     }
 
+    /// A chain to which others send packets.
+    pub(super) fn inner_chain(&mut self, name: &str) {
+        let chain = Attributes::default().name(1, self.table.name).name(3, name);
+        self.messages.push(message(Kind::NewChain, self.table.family, &chain));
+    }
+
     /// A rule at the end of a chain.
-    fn rule(&mut self, chain: &str, expressions: &[Attributes]) {
+    pub(super) fn rule(&mut self, chain: &str, expressions: &[Attributes]) {
         let element = |list: Attributes, expression: &Attributes| list.nest(1, expression);
         let list = expressions.iter().fold(Attributes::default(), element);
         let rule = Attributes::default().name(1, self.table.name).name(2, chain).nest(4, &list);
         self.messages.push(message(Kind::NewRule, self.table.family, &rule));
     }
 
-    /// A set with its elements; `types` are those of the key's parts.
-    fn set(&mut self, name: &str, types: &[u32], elements: Vec<Vec<u8>>) {
+    /// A set of address ranges.
+    pub(super) fn ranges(&mut self, name: &str, kind: u32, ranges: &[Range]) {
+        self.new_set(name, &[kind], INTERVALS);
+        self.messages.extend(ranges::messages(Kind::NewElements, self.table, name, ranges));
+    }
+
+    fn new_set(&mut self, name: &str, types: &[u32], flags: u32) {
         self.sets += 1;
         let kind = types.iter().fold(0, |kind, part| kind << 6 | part);
         let length: u32 = types.iter().map(|part| if *part == ADDRESS6 { 16 } else { 4 }).sum();
-        let set = Attributes::default().name(1, self.table.name).name(2, name).number(3, 0).number(4, kind);
+        let set = Attributes::default().name(1, self.table.name).name(2, name).number(3, flags).number(4, kind);
         let set = set.number(5, length).number(10, self.sets);
         self.messages.push(message(Kind::NewSet, self.table.family, &set));
+    }
+
+    /// A set with its elements; `types` are those of the key's parts.
+    fn set(&mut self, name: &str, types: &[u32], elements: Vec<Vec<u8>>) {
+        self.new_set(name, types, 0);
         for part in elements.chunks(ELEMENTS) {
             let list = part.iter().fold(Attributes::default(), |list, key| list.nest(1, &element(key)));
             let elements = Attributes::default().name(1, self.table.name).name(2, name).nest(3, &list);
@@ -293,7 +320,7 @@ fn element(key: &[u8]) -> Attributes {
     Attributes::default().nest(1, &Attributes::default().with(1, key))
 }
 
-fn octets(address: &IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: &IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -307,7 +334,7 @@ fn key(tuple: &FourTuple) -> Option<Vec<u8>> {
 }
 
 /// A name as the kernel compares it, cut where it could not be a device's.
-fn device_name(name: &str) -> [u8; NAME] {
+pub(super) fn device_name(name: &str) -> [u8; NAME] {
     let mut bytes = [0; NAME];
     for (to, from) in bytes.iter_mut().zip(name.bytes().take(NAME - 1)) {
         *to = from;

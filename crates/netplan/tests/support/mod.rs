@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use mrvpn_netplan::model::ModelHost;
 use mrvpn_netplan::{
-    AddressBook, DeviceSpec, EngineSeen, Host, HostFacts, OffloadSet, OnLink, Plan, PlanError, PlanInput, Pools, Probe,
-    Scope, apply, diff, effective, plan,
+    AddressBook, DeviceSpec, EngineSeen, Firewall, Host, HostFacts, OffloadSet, OnLink, Plan, PlanError, PlanInput,
+    Pools, Probe, Scope, apply, diff, effective, plan,
 };
 use mrvpn_profile::{Assignment, PullOptions, push};
 use mrvpn_router::{Claim, ClaimOrigin, DefaultChoice, Defaults, PortRange, Rule, Target, TunnelId};
@@ -251,6 +251,17 @@ pub(crate) fn probe() -> impl Strategy<Value = Probe> {
             local,
         },
     )
+}
+
+/// The packet on its way out by a card: by now it has a source, that of the card where its program has not bound.
+pub(crate) fn on_its_way(probe: Probe) -> Probe {
+    let card: IpAddr = if probe.to.is_ipv4() { "172.16.5.5" } else { "fd99::5" }.parse().unwrap();
+    Probe { from: probe.from.or(Some(card)), ..probe }
+}
+
+/// Whether the firewall of `plan` refuses it there.
+pub(crate) fn is_refused(firewall: Option<&Firewall>, probe: Probe) -> bool {
+    firewall.is_some_and(|firewall| firewall.refuses(&on_its_way(probe), "eth0"))
 }
 
 /// A host with the device alone.

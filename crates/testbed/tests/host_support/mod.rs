@@ -236,3 +236,11 @@ pub(crate) fn wanted_for_port(host: &mut LinuxHost, port: u16) -> Plan {
     let nobody = Defaults { v4: DefaultChoice::NotOffered, v6: DefaultChoice::NotOffered };
     planned_for(&Scope::first(), &book, &facts, &[], &rules, nobody)
 }
+
+/// No tunnel with an address and no default: these claims alone.
+pub(crate) fn planned_for_nobody(host: &mut LinuxHost, claims: &[Claim]) -> Plan {
+    let facts = host.facts().unwrap();
+    let book = AddressBook::new(Pools::choose(None, 0, &[], &[], None).unwrap(), 1);
+    let nobody = Defaults { v4: DefaultChoice::NotOffered, v6: DefaultChoice::NotOffered };
+    planned_for(&Scope::first(), &book, &facts, claims, &[], nobody)
+}
