@@ -149,8 +149,9 @@ impl<'a> ControlPacket<'a> {
             0 => 0,
             count => (count as usize).saturating_mul(4).saturating_add(SessionId::LEN),
         };
-        let message = if self.message.is_some() { 4 } else { 0 };
-        ControlHead::LEN.saturating_add(COUNT + message).saturating_add(acks).saturating_add(self.payload.len())
+        let message: usize = if self.message.is_some() { 4 } else { 0 };
+        let body = COUNT.saturating_add(acks).saturating_add(message).saturating_add(self.payload.len());
+        ControlHead::LEN.saturating_add(body)
     }
 
     /// Appends what follows the head to `out`.

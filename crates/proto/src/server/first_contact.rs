@@ -66,7 +66,7 @@ impl Server {
         now: Moment,
     ) -> Result<(), Dropped> {
         let has_key = self.shared.config.wrap.has_client_keys();
-        if has_key && !unwrapped.stamp().is_some_and(|stamp| stamp.id.get() >> 24 & 0x0f == 0x0f) {
+        if has_key && unwrapped.stamp().is_none_or(|stamp| stamp.id.get() >> 24 & 0x0f != 0x0f) {
             // From before 2.6: it would not send its key again.
             return Err(Dropped::Reset);
         }

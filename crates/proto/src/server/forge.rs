@@ -84,7 +84,7 @@ impl Forged {
         let mut body = vec![u8::try_from(self.acks.len()).unwrap_or(u8::MAX)];
         body.extend(self.acks.iter().take(255).flat_map(|id| id.to_be_bytes()));
         if !self.acks.is_empty() {
-            body.extend_from_slice(&self.acks_of.unwrap_or(*peer.bytes()));
+            body.extend_from_slice(&self.acks_of.unwrap_or_else(|| *peer.bytes()));
         }
         body.extend(self.message.iter().flat_map(|id| id.to_be_bytes()));
         body.extend_from_slice(&self.payload);

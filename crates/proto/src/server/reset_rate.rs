@@ -23,7 +23,7 @@ impl ResetRate {
     /// Whether one more reset may be answered; it then counts.
     pub(super) fn take(&mut self, now: Moment) -> bool {
         let Some((most, per)) = self.limit else { return true };
-        if now >= self.since + per {
+        if now.since(self.since) >= per {
             self.since = now;
             self.answered = 0;
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use mrvpn_clock::Moment;
 use mrvpn_proto::peer::ScriptedAcceptor;
-use mrvpn_proto::server::{ClientId, LoginRequest, Push, Server, ServerConfig, ServerData, ServerEvent};
-use mrvpn_proto::{Event, Session, SessionConfig, Stage, is_data};
+use mrvpn_proto::server::{ClientId, Gone, LoginRequest, Push, Server, ServerConfig, ServerData, ServerEvent};
+use mrvpn_proto::{EndReason, Established, Event, Session, SessionConfig, Stage, is_data};
 
 use crate::lane::Lane;
 use crate::pair::{WALL, session};
@@ -119,6 +119,30 @@ impl Many {
         self.guests[guest].session.stage()
     }
 
+    /// What a client was assigned.
+    pub(crate) fn established(&self, guest: usize) -> Option<&Established> {
+        let events = &self.guests[guest].events;
+        events.iter().find_map(|event| if let Event::Established(found) = event { Some(&**found) } else { None })
+    }
+
+    /// Why a client has ended.
+    pub(crate) fn ended(&self, guest: usize) -> Option<&EndReason> {
+        let events = &self.guests[guest].events;
+        events.iter().find_map(|event| if let Event::Ended(why) = event { Some(why) } else { None })
+    }
+
+    /// Why clients are gone, by the server's word.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (ClientId, &Gone)> {
+        self.events
+            .iter()
+            .filter_map(|(id, event)| if let ServerEvent::Gone(why) = event { Some((*id, why)) } else { None })
+    }
+
+    /// Why one is gone.
+    pub(crate) fn gone(&self, id: ClientId) -> Option<&Gone> {
+        self.ends().find(|(of, _)| *of == id).map(|(_, why)| why)
+    }
+
     pub(crate) fn all_up(&self) -> bool {
         self.guests.iter().all(|guest| guest.session.stage() == Stage::Up)
     }
@@ -202,7 +226,12 @@ impl Many {
                 match event {
                     Event::Keys(keys) => guest.lane.install(*keys),
                     Event::Retire(key_id) => guest.lane.retire(key_id),
-                    event => guest.events.push(event),
+                    event @ (Event::Reached
+                    | Event::Established(_)
+                    | Event::Token(_)
+                    | Event::Info(_)
+                    | Event::ExitNotify
+                    | Event::Ended(_)) => guest.events.push(event),
                 }
             }
         }
@@ -223,7 +252,11 @@ impl Many {
             },
             ServerEvent::Keys(keys) => self.data.entry(id).or_default().install(*keys, self.now),
             ServerEvent::Retire(key_id) => self.data.entry(id).or_default().retire(key_id),
-            event => self.events.push((id, event)),
+            ServerEvent::Began { .. }
+            | ServerEvent::Up
+            | ServerEvent::ExitNotify
+            | ServerEvent::Said(_)
+            | ServerEvent::Gone(_) => self.events.push((id, event)),
         }
     }
 

@@ -8,7 +8,7 @@ use mrvpn_proto::control_text::AuthFailure;
 use mrvpn_proto::server::{
     ClientId, Farewell, Gone, Push, ServerConfig, ServerEvent, ServerKey, ServerTransport, ServerWrap,
 };
-use mrvpn_proto::{Dropped, EndReason, Event, SessionConfig, Stage, limits};
+use mrvpn_proto::{Dropped, EndReason, SessionConfig, Stage, limits};
 
 use crate::many::{Answer, Many, Noise, address, push};
 use crate::pair::{config, session};
@@ -70,10 +70,7 @@ fn a_client_comes_up_with_each_wrapping_and_packets_flow_both_ways() {
             many.guests[0].lane.packets.iter().map(|(_, packet)| packet.as_slice()).collect::<Vec<_>>(),
             [b"down"]
         );
-        let established = many.guests[0].events.iter().find_map(|event| match event {
-            Event::Established(established) => Some(established),
-            _ => None,
-        });
+        let established = many.established(0);
         assert_eq!(established.unwrap().assignment.peer_id, Some(id.get()));
     }
 }
@@ -84,17 +81,6 @@ fn datagrams(wrap: ServerWrap) -> ServerConfig {
 
 fn never() -> Renewal {
     Renewal { reneg_sec: None, ..Renewal::default() }
-}
-
-fn ended(many: &Many, guest: usize) -> Option<&EndReason> {
-    many.guests[guest].events.iter().find_map(|event| if let Event::Ended(why) = event { Some(why) } else { None })
-}
-
-fn gone(many: &Many, id: ClientId) -> Option<&Gone> {
-    many.events.iter().find_map(|(of, event)| match event {
-        ServerEvent::Gone(why) if *of == id => Some(why),
-        _ => None,
-    })
 }
 
 /// Packets both ways; whether all arrived.
@@ -128,7 +114,7 @@ fn both_sides_may_ask_for_new_keys_with_each_wrapping_and_no_packet_is_lost() {
                 }
             }
             assert_eq!(many.guests[0].lane.installed(), 17);
-            assert_eq!((ended(&many, 0), gone(&many, id)), (None, None));
+            assert_eq!((many.ended(0), many.gone(id)), (None, None));
         }
     }
 }
@@ -167,10 +153,7 @@ fn the_best_cipher_of_the_server_that_the_client_takes_is_pushed() {
         let id = first(&many);
         match expected {
             Some(cipher) => {
-                let established = many.guests[0].events.iter().find_map(|event| match event {
-                    Event::Established(established) => Some(established.cipher),
-                    _ => None,
-                });
+                let established = many.established(0).map(|established| established.cipher);
                 assert_eq!(established, Some(cipher));
                 assert!(talks(&mut many, 0, id));
             }
@@ -179,8 +162,8 @@ fn the_best_cipher_of_the_server_that_the_client_takes_is_pushed() {
                     reason: Some("Data channel cipher negotiation failed (no shared cipher)".into()),
                     kind: AuthFailure::NoSharedCipher,
                 };
-                assert_eq!(ended(&many, 0), Some(&expected));
-                assert_eq!(gone(&many, id), Some(&Gone::NoSharedCipher));
+                assert_eq!(many.ended(0), Some(&expected));
+                assert_eq!(many.gone(id), Some(&Gone::NoSharedCipher));
             }
         }
     }
@@ -216,8 +199,8 @@ fn a_login_is_asked_of_the_owner_each_time_and_refused_by_its_words() {
     many.guests[0].session.renegotiate(many.now);
     many.run(Duration::from_secs(5));
     let expected = EndReason::AuthFailed { reason: Some("no more".into()), kind: AuthFailure::Refused };
-    assert_eq!(ended(&many, 0), Some(&expected));
-    assert_eq!(gone(&many, id), Some(&Gone::Refused));
+    assert_eq!(many.ended(0), Some(&expected));
+    assert_eq!(many.gone(id), Some(&Gone::Refused));
     assert!(many.server.is_empty() && many.server.poll_timeout().is_none());
 }
 
@@ -246,9 +229,9 @@ fn a_client_that_never_comes_up_is_gone_after_a_minute_and_no_sooner() {
     let id = first(&many);
     many.guests.clear();
     many.run(limits::HANDSHAKE - Duration::from_millis(1_500));
-    assert_eq!((many.server.len(), gone(&many, id)), (1, None));
+    assert_eq!((many.server.len(), many.gone(id)), (1, None));
     many.run(Duration::from_secs(1));
-    assert_eq!((many.server.len(), gone(&many, id)), (0, Some(&Gone::Handshake)));
+    assert_eq!((many.server.len(), many.gone(id)), (0, Some(&Gone::Handshake)));
 }
 
 #[test]
@@ -261,10 +244,7 @@ fn a_long_push_arrives_whole() {
     });
     many.come(config(Wrap::None));
     many.run(Duration::from_secs(5));
-    let routes = many.guests[0].events.iter().find_map(|event| match event {
-        Event::Established(established) => Some(established.assignment.routes.len()),
-        _ => None,
-    });
+    let routes = many.established(0).map(|established| established.assignment.routes.len());
     assert_eq!(routes, Some(250));
 }
 
@@ -304,14 +284,14 @@ fn each_farewell_is_heard_by_its_client_alone() {
         let other = many.events.iter().map(|(id, _)| *id).find(|other| *other != id).unwrap();
         many.server.disconnect(id, farewell.clone(), now);
         many.run(Duration::from_millis(100));
-        assert_eq!(gone(&many, id), Some(&Gone::Disconnected), "{farewell:?}");
+        assert_eq!(many.gone(id), Some(&Gone::Disconnected), "{farewell:?}");
         for _ in 0..61 {
             assert!(talks(&mut many, 1, other));
             many.run(Duration::from_secs(1));
             many.guests[1].session.heard(many.now);
         }
-        assert!(ended(&many, 0).is_some_and(expected), "{farewell:?}: {:?}", ended(&many, 0));
-        assert_eq!(ended(&many, 1), None);
+        assert!(many.ended(0).is_some_and(expected), "{farewell:?}: {:?}", many.ended(0));
+        assert_eq!(many.ended(1), None);
     }
 }
 
@@ -324,7 +304,7 @@ fn a_client_that_leaves_is_known_for_five_seconds_more() {
     assert!(matches!(many.events.last(), Some((_, ServerEvent::ExitNotify))));
     assert_eq!((many.stage(0), many.server.len()), (Stage::Ended, 1));
     many.run(limits::SERVER_FAREWELL);
-    assert_eq!((gone(&many, id), many.server.len()), (Some(&Gone::Exit), 0));
+    assert_eq!((many.gone(id), many.server.len()), (Some(&Gone::Exit), 0));
 }
 
 #[test]
@@ -333,12 +313,12 @@ fn a_silent_client_is_gone_by_ping_restart() {
     let id = first(&many);
     many.guests.clear();
     many.run(Duration::from_secs(119));
-    assert_eq!(gone(&many, id), None);
+    assert_eq!(many.gone(id), None);
     many.server.heard(id, many.now);
     many.run(Duration::from_secs(119));
-    assert_eq!(gone(&many, id), None);
+    assert_eq!(many.gone(id), None);
     many.run(Duration::from_secs(2));
-    assert_eq!(gone(&many, id), Some(&Gone::PingRestart));
+    assert_eq!(many.gone(id), Some(&Gone::PingRestart));
 }
 
 #[test]
@@ -368,12 +348,12 @@ fn one_that_comes_again_from_its_address_replaces_itself_only_when_it_is_let_in(
     many.run(Duration::from_secs(3));
     let new = many.events.last().unwrap().0;
     assert_ne!(new, old);
-    assert_eq!((many.server.len(), gone(&many, old)), (2, None));
+    assert_eq!((many.server.len(), many.gone(old)), (2, None));
     let now = many.now;
     many.server.admit(new, push(new), now);
     many.run(Duration::from_secs(3));
     assert_eq!((many.stage(again), many.server.len()), (Stage::Up, 1));
-    assert_eq!(gone(&many, old), Some(&Gone::Replaced));
+    assert_eq!(many.gone(old), Some(&Gone::Replaced));
 }
 
 #[test]
@@ -384,7 +364,7 @@ fn in_a_stream_a_reset_makes_a_client_and_the_streams_end_ends_it() {
         assert!(talks(&mut many, 0, id));
         many.server.closed(address(0), many.now);
         many.drain();
-        assert_eq!((gone(&many, id), many.server.len()), (Some(&Gone::Closed), 0));
+        assert_eq!((many.gone(id), many.server.len()), (Some(&Gone::Closed), 0));
     }
 }
 
@@ -493,6 +473,6 @@ fn clients_with_keys_of_another_server_get_no_answer() {
     let mut many = Many::new(datagrams(server), Noise::default(), 5);
     many.come(config(Wrap::TlsCryptV2 { key: own, wrapped: foreign }));
     many.run(Duration::from_secs(61));
-    assert_eq!(ended(&many, 0), Some(&EndReason::NoAnswer));
+    assert_eq!(many.ended(0), Some(&EndReason::NoAnswer));
     assert!(many.server.dropped().contains_key(&Dropped::Forged));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mrvpn_profile::{Renewal, Wrap};
 use mrvpn_proto::server::{Gone, ServerConfig, ServerEvent, ServerTransport, ServerWrap};
-use mrvpn_proto::{EndReason, Event, SessionConfig, Stage, TlsError};
+use mrvpn_proto::{EndReason, SessionConfig, Stage, TlsError};
 use proptest::prelude::*;
 
 use crate::many::{Many, Noise, address};
@@ -80,10 +80,6 @@ fn without_a_wrapper_no_prefix_and_no_flipped_bit_makes_it_panic_or_keeps_others
     assert_eq!(many.stage(other), Stage::Up);
 }
 
-fn ended(many: &Many, guest: usize) -> Option<&EndReason> {
-    many.guests[guest].events.iter().find_map(|event| if let Event::Ended(why) = event { Some(why) } else { None })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -136,7 +132,7 @@ proptest! {
             }
         }
         for guest in 0..clients {
-            let reason = ended(&many, guest);
+            let reason = many.ended(guest);
             let accepted = matches!(
                 reason,
                 None | Some(EndReason::NoAnswer | EndReason::HandshakeTimeout(_) | EndReason::PingRestart)
@@ -150,12 +146,9 @@ proptest! {
         // What has left is gone, and so is what was never told.
         many.run(Duration::from_secs(200));
         prop_assert!(many.server.is_empty());
-        let ends = many.events.iter().filter_map(|(_, event)| match event {
-            ServerEvent::Gone(why) => Some(why),
-            _ => None,
-        });
+        let ends: Vec<&Gone> = many.ends().map(|(_, why)| why).collect();
         let begins = many.events.iter().filter(|(_, event)| matches!(event, ServerEvent::Began { .. })).count();
-        prop_assert_eq!(ends.clone().count(), begins);
+        prop_assert_eq!(ends.len(), begins);
         for why in ends {
             let tls = matches!(why, Gone::Tls(TlsError::Protocol(_)));
             prop_assert!(!tls && matches!(why, Gone::Exit | Gone::Handshake | Gone::PingRestart | Gone::Replaced), "{:?}", why);

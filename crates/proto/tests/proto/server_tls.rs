@@ -7,7 +7,7 @@ use mrvpn_clock::Moment;
 use mrvpn_profile::profile::{PrivateKey, PrivateKeyFormat};
 use mrvpn_profile::{Secret, TlsOptions, Wrap};
 use mrvpn_proto::server::{Gone, RustlsAcceptor, Server, ServerConfig, ServerEvent, ServerTransport, ServerWrap};
-use mrvpn_proto::{EndReason, Event, RustlsConnector, Session, Stage, TlsError};
+use mrvpn_proto::{EndReason, RustlsConnector, Session, Stage, TlsError};
 use rcgen::ExtendedKeyUsagePurpose;
 
 use crate::certificates::{ca, params, server_params, signed, trusting};
@@ -46,10 +46,7 @@ fn a_clients_certificate_is_checked_and_its_common_name_told() {
             });
             many.come_as(client_of(&options, 1));
             many.run(Duration::from_secs(if welcome { 5 } else { 70 }));
-            let ended = many.guests[0].events.iter().find_map(|event| match event {
-                Event::Ended(why) => Some(why),
-                _ => None,
-            });
+            let ended = many.ended(0);
             assert_eq!(many.stage(0) == Stage::Up, welcome, "{ended:?}");
             if !welcome {
                 assert!(matches!(ended, Some(EndReason::Tls(TlsError::Alert(_)))), "{ended:?}");
