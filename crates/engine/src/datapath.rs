@@ -9,7 +9,7 @@ use mrvpn_netplan::{Queue, QueueError};
 use mrvpn_proto::{Inner, OpenError, Sealer, data_key_id, is_data};
 use mrvpn_router::{DropReason, Inbound, Offload, Outbound, Refusal, TunnelId};
 
-use crate::lane::limits::{TURN_READ_BYTES, TURN_READS, TURN_RECEIVES};
+use crate::lane::limits::{TURN_READ_BYTES, TURN_READS, TURN_RECEIVE_BYTES, TURN_RECEIVES};
 use crate::lane::{Berth, Lane, LaneIo, LaneReport, PacketSink, PacketWriter, Train, Turn, split};
 
 /// Out: what programs send. Reads packets until the TUN is dry or the share of a turn is used up.
@@ -43,6 +43,13 @@ pub(crate) fn depart(lane: &mut Lane, io: &mut impl LaneIo, packet: &mut [u8], o
         Outbound::Hold { tunnel, until } => hold(lane, io, packet, offload, (tunnel, until), now),
         Outbound::Refuse { refusal, .. } => lane.refuse(io, packet, refusal, now),
         Outbound::Wait => {}
+        Outbound::Ask => {
+            while let Some(question) = lane.router.poll_question() {
+                let app = io.app(&question.flow);
+                lane.router.answer(question, app);
+            }
+            depart(lane, io, packet, offload, now);
+        }
         Outbound::Drop(_) => lane.dropped = true,
     }
 }
@@ -86,6 +93,8 @@ fn send_train(lane: &mut Lane, io: &mut impl LaneIo, index: usize, now: Moment) 
 /// Back: what a server sends. Receives until its socket is dry or the share of a turn is used up.
 pub(crate) fn inward(lane: &mut Lane, io: &mut impl LaneIo, tunnel: TunnelId, now: Moment, turn: &mut Turn) {
     let mut batch = std::mem::take(&mut lane.receive);
+    batch.expect_joined(lane.carrier(tunnel).is_some_and(|carrier| carrier.joined));
+    let (mut left, mut used_up) = (TURN_RECEIVE_BYTES, false);
     for round in 0..TURN_RECEIVES {
         batch.clear();
         match io.receive(tunnel, &mut batch) {
@@ -101,10 +110,19 @@ pub(crate) fn inward(lane: &mut Lane, io: &mut impl LaneIo, tunnel: TunnelId, no
         lane.coalescer.flush(storage, &mut arrival);
         let outcome = arrival.outcome;
         note_arrival(lane, tunnel, outcome, now);
+        left = left.saturating_sub(batch.bytes());
         if !full {
             break;
         }
-        turn.busy |= round + 1 == TURN_RECEIVES;
+        if left == 0 || round + 1 == TURN_RECEIVES {
+            used_up = true;
+            break;
+        }
+    }
+    turn.busy |= used_up;
+    batch.clear();
+    if let Some(carrier) = lane.carrier(tunnel) {
+        (carrier.joined, carrier.used_up) = (batch.joins(), used_up);
     }
     lane.receive = batch;
 }

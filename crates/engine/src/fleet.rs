@@ -7,6 +7,7 @@ mod carried; // who carries what a stopped tunnel carried
 mod decision; // claims, default, policy and plan
 mod defaults; // who is the default tunnel
 mod explain; // why a flow goes where it goes
+mod gate; // how many handshakes begin
 mod inputs; // what it is told
 mod limits; // bounds
 mod reload; // another configuration
@@ -40,6 +41,7 @@ use crate::status::ClockPair;
 use crate::tunnel::{Ask, Connector, Tunnel, TunnelState};
 use accounts::Accounts;
 use decision::Decision;
+use gate::Gate;
 use roster::Roster;
 use runner::Runner;
 use telling::Told;
@@ -82,6 +84,7 @@ pub struct Fleet {
     roster: Roster,
     runners: BTreeMap<TunnelId, Runner>,
     accounts: Accounts,
+    gate: Gate,
     decision: Decision,
     policy: Arc<Policy>,
     wanted: Plan,
@@ -146,6 +149,7 @@ impl Fleet {
             roster,
             runners: BTreeMap::new(),
             accounts: Accounts::default(),
+            gate: Gate::default(),
             decision: Decision::NONE,
             wanted,
             asked: None,
@@ -176,7 +180,7 @@ impl Fleet {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
         let tunnels = self.runners.values().filter_map(|runner| runner.tunnel.poll_timeout());
-        tunnels.chain(self.default_limit()).min()
+        tunnels.chain(self.default_limit()).chain(self.gate.poll_timeout()).min()
     }
 
     /// The next thing to be done.

@@ -184,6 +184,8 @@ impl Lane {
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
         let queue_ready = io.ready(&mut ready);
+        // Whoever takes all it can get comes last: a packet of another waits for one share of it, not for two.
+        ready.sort_unstable_by_key(|tunnel| (self.carrier(*tunnel).is_some_and(|carrier| carrier.used_up), *tunnel));
         for tunnel in &ready {
             datapath::inward(self, io, *tunnel, now, &mut turn);
         }

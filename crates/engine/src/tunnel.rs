@@ -171,6 +171,21 @@ impl Tunnel {
         self.note_state(now);
     }
 
+    /// The socket of this attempt, which was asked for, has to wait for its turn: no time of it runs until
+    /// [`Tunnel::begin`]. Its tunnel asks for no other one meanwhile.
+    pub fn postpone(&mut self, attempt: Attempt) {
+        if let Phase::Racing(race) = &mut self.phase {
+            race.postpone(attempt);
+        }
+    }
+
+    /// The socket of this attempt is being opened now.
+    pub fn begin(&mut self, attempt: Attempt, now: Moment) {
+        if let Phase::Racing(race) = &mut self.phase {
+            race.begin(attempt, now);
+        }
+    }
+
     /// A control packet that came by a socket which is not the lane's. Returns whether a session took it.
     pub fn handle_datagram(&mut self, attempt: Attempt, datagram: &[u8], now: Moment) -> bool {
         match &mut self.phase {

@@ -12,6 +12,7 @@ pub mod linux; // steps as messages to the kernel
 mod netlink; // the kernel's routing socket
 mod nft; // nftables: who may use our addresses, what leaves as it came
 pub mod own_network; // a network namespace of this thread's own
+mod owner; // which program has a flow
 mod raw; // netlink messages by hand
 #[cfg(test)]
 mod scratch; // a directory of a test

@@ -107,6 +107,23 @@ impl RawNetlink {
         }
     }
 
+    /// Asks for one thing, which the kernel answers with one message or an error.
+    pub(crate) fn one(&mut self, message: &Message) -> io::Result<Message> {
+        let mut request = Vec::new();
+        self.put(&mut request, message, 0);
+        self.socket.send(&request, 0)?;
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            let answer = Messages(&datagram).find(|received| received.sequence == self.sequence);
+            if let Some(Received { kind, body, .. }) = answer {
+                if kind == ERROR {
+                    code(body)?;
+                }
+                return Ok(Message { kind, flags: 0, body: body.to_vec() });
+            }
+        }
+    }
+
     /// Asks for everything of a kind; the bodies of the answers. A list that changed while it was read is read again.
     pub(crate) fn dump(&mut self, message: &Message) -> io::Result<Vec<Message>> {
         for _ in 0..DUMP_TRIES {

@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use mrvpn_netplan::{DeviceSpec, HostError, OffloadSet, Queue, QueueCapabilities, QueueError};
-use mrvpn_router::Offload;
+use mrvpn_router::{AppId, FlowTuple, Offload};
 use rustix::io::Errno;
 
+use crate::owner::Owners;
 use crate::sys;
 
 pub(crate) mod virtio; // the header in front of each packet
@@ -41,6 +42,7 @@ pub(crate) enum Presence {
 pub struct LinuxQueue {
     file: File,
     capabilities: QueueCapabilities,
+    owners: Owners,
 }
 
 /// Makes the device, or joins the one that is there, and opens its queues.
@@ -74,7 +76,7 @@ fn queue(spec: &DeviceSpec, flags: libc::c_int) -> Result<LinuxQueue, HostError>
     let length = virtio::LENGTH as libc::c_int;
     sys::set_header_length(file.as_fd(), length).map_err(|error| refused(what(), error))?;
     let capabilities = set_offload(&file, spec.offload).map_err(|error| refused(what(), error))?;
-    Ok(LinuxQueue { file, capabilities })
+    Ok(LinuxQueue { file, capabilities, owners: Owners::default() })
 }
 
 fn open_driver() -> Result<File, HostError> {
@@ -142,6 +144,10 @@ impl Queue for LinuxQueue {
 
     fn capabilities(&self) -> QueueCapabilities {
         self.capabilities
+    }
+
+    fn app(&mut self, flow: &FlowTuple) -> Option<AppId> {
+        self.owners.app(flow)
     }
 }
 

@@ -56,7 +56,7 @@ fn send(router: &mut Router, packet: &mut [u8], opened: &mut BTreeSet<IpAddr>, n
             let mut into = [0; REFUSAL_BUFFER];
             assert!(router.refuse(packet, refusal, now, &mut into).is_none_or(|length| length <= into.len()));
         }
-        Outbound::Hold { .. } | Outbound::Wait | Outbound::Drop(_) => assert_eq!(before, packet),
+        Outbound::Hold { .. } | Outbound::Wait | Outbound::Ask | Outbound::Drop(_) => assert_eq!(before, packet),
     }
 }
 

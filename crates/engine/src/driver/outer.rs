@@ -2,6 +2,7 @@
 //! the session stands the socket goes to the lane and the task ends. The number of its attempt keeps late packets of an
 //! old one apart. It decides nothing: which socket is opened, used and dropped is the tunnel's.
 
+mod fresh; // datagram sockets from fresh ports
 mod stream; // one TCP stream before the lane has it
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use super::lane_thread::HandedSocket;
 use super::socket;
 use crate::attempt::Attempt;
 use crate::tunnel::OpenFailure;
+use fresh::FreshPorts;
 use stream::EarlyStream;
 
 /// 2048 bytes: more than any control packet has.
@@ -58,6 +60,7 @@ type Key = (TunnelId, Attempt);
 pub(super) struct Outers {
     mark: u32,
     arrivals: mpsc::Sender<Arrived>,
+    ports: FreshPorts,
     here: BTreeMap<Key, Outer>,
     with_lane: BTreeMap<TunnelId, Attempt>,
 }
@@ -81,8 +84,8 @@ pub(super) enum Sent {
 }
 
 impl Outers {
-    pub(super) const fn new(mark: u32, arrivals: mpsc::Sender<Arrived>) -> Self {
-        Self { mark, arrivals, here: BTreeMap::new(), with_lane: BTreeMap::new() }
+    pub(super) fn new(mark: u32, arrivals: mpsc::Sender<Arrived>) -> Self {
+        Self { mark, arrivals, ports: FreshPorts::default(), here: BTreeMap::new(), with_lane: BTreeMap::new() }
     }
 
     /// Opens a socket to `remote`. `Some` says at once what came of it; a stream's connecting arrives later.
@@ -95,7 +98,7 @@ impl Outers {
     ) -> Option<Result<(), OpenFailure>> {
         let to = Address { tunnel, attempt, arrivals: self.arrivals.clone() };
         let (outer, outcome) = match transport {
-            Transport::Udp => match open_datagrams(remote, self.mark, to) {
+            Transport::Udp => match self.ports.open(remote, self.mark).and_then(|socket| begin_reading(socket, to)) {
                 Ok(outer) => (outer, Some(Ok(()))),
                 Err(error) => return Some(Err(error.into())),
             },
@@ -192,8 +195,8 @@ impl Address {
     }
 }
 
-fn open_datagrams(remote: SocketAddr, mark: u32, to: Address) -> io::Result<Outer> {
-    let socket = Arc::new(UdpSocket::from_std(socket::open(remote, mark)?)?);
+fn begin_reading(socket: std::net::UdpSocket, to: Address) -> io::Result<Outer> {
+    let socket = Arc::new(UdpSocket::from_std(socket)?);
     let task = tokio::spawn(read_datagrams(Arc::clone(&socket), to));
     Ok(Outer::Datagrams { socket, task })
 }

@@ -139,6 +139,7 @@ impl Fleet {
         for id in due {
             self.with(id, now, |tunnel| tunnel.handle_timeout(now));
         }
+        self.open_gate(now);
         if self.default_limit().is_some_and(|at| at <= now) {
             self.decide_or_note(now);
         }

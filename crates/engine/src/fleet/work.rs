@@ -9,6 +9,7 @@ use mrvpn_profile::AuthUserPass;
 use mrvpn_router::TunnelId;
 
 use super::accounts::Turn;
+use super::gate::Opening;
 use super::runner::{HOLD, Runner, Then};
 use super::{Fleet, Request};
 use crate::error::TunnelError;
@@ -47,6 +48,7 @@ impl Fleet {
             self.decide_or_note(now);
         }
         self.pass_asks(id);
+        self.open_gate(now);
         self.tell_state(id);
         self.go_on(id, now);
         if changed {
@@ -57,7 +59,33 @@ impl Fleet {
     pub(super) fn pass_asks(&mut self, id: TunnelId) {
         let Some(runner) = self.runners.get_mut(&id) else { return };
         while let Some(ask) = runner.tunnel.poll_ask() {
+            match ask {
+                Ask::Open { attempt, remote, transport } => {
+                    runner.tunnel.postpone(attempt);
+                    self.gate.ask(Opening { tunnel: id, attempt, remote, transport });
+                    continue;
+                }
+                Ask::Adopt { attempt, .. } | Ask::Drop { attempt } => self.gate.done(id, attempt),
+                Ask::Close => self.gate.all_done(id),
+                Ask::Fresh
+                | Ask::Resolve { .. }
+                | Ask::Transmit { .. }
+                | Ask::Install { .. }
+                | Ask::Retire { .. }
+                | Ask::ExitNotify => {}
+            }
             self.requests.push_back(Request::Tunnel { tunnel: id, ask });
+        }
+    }
+
+    /// Lets those begin a handshake whose turn it is.
+    pub(super) fn open_gate(&mut self, now: Moment) {
+        while let Some(Opening { tunnel, attempt, remote, transport }) = self.gate.poll(now) {
+            if let Some(runner) = self.runners.get_mut(&tunnel) {
+                runner.tunnel.begin(attempt, now);
+            }
+            let ask = Ask::Open { attempt, remote, transport };
+            self.requests.push_back(Request::Tunnel { tunnel, ask });
         }
     }
 

@@ -24,6 +24,10 @@ pub(crate) struct Carrier {
     pub(crate) counters: Arc<TunnelCounters>,
     /// What the tunnel has sealed and opened, in earlier sessions as well.
     carried: Carried,
+    /// Whether the kernel joins the datagrams of its server.
+    pub(crate) joined: bool,
+    /// Whether it used up its share of the last turn in which it received: those that did not are served before it.
+    pub(crate) used_up: bool,
     /// Whether it was said that the keys must be replaced.
     pub(crate) worn_reported: bool,
     /// Whether it was said that the stream is over.
@@ -51,6 +55,8 @@ impl Carrier {
             keepalive: Keepalive::new(ping, now),
             carried: counters.carried(),
             counters,
+            joined: false,
+            used_up: false,
             worn_reported: false,
             end_reported: false,
             loop_reported: false,

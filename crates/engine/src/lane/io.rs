@@ -4,7 +4,7 @@
 use std::io;
 
 use mrvpn_netplan::Queue;
-use mrvpn_router::TunnelId;
+use mrvpn_router::{AppId, FlowTuple, TunnelId};
 
 use super::{ReceiveBatch, Train};
 
@@ -32,6 +32,11 @@ pub trait LaneIo {
     /// # Errors
     /// The socket's own error; none of the train, or only its beginning, was sent.
     fn send(&mut self, tunnel: TunnelId, train: &Train<'_>) -> Result<(), SocketError>;
+
+    /// Which program of this host has a flow, if the platform knows. It is asked only where there are very many flows.
+    fn app(&mut self, flow: &FlowTuple) -> Option<AppId> {
+        self.queue().app(flow)
+    }
 }
 
 /// What a socket says when it does not do what it should.

@@ -102,9 +102,9 @@ impl ReceiveBatch {
 
     /// Empties all slots for the next call, and remembers how the last one went.
     pub fn clear(&mut self) {
-        if !self.runs.is_empty() {
-            self.joined = self.runs.iter().any(|run| run.length > run.stride);
-        }
+        let joined = self.runs.iter().any(|run| run.length > run.stride);
+        // Few single datagrams between joined ones change nothing: the slots were enough for them.
+        self.joined = joined || (self.joined && !self.is_full());
         self.runs.clear();
         self.space_full = false;
     }
@@ -112,6 +112,24 @@ impl ReceiveBatch {
     /// The storage and what it holds.
     pub fn contents(&mut self) -> (&mut [u8], &[Run]) {
         (&mut self.storage, &self.runs)
+    }
+
+    /// Whether the kernel joined datagrams at the last call that brought some.
+    #[must_use]
+    pub const fn joins(&self) -> bool {
+        self.joined
+    }
+
+    /// Says whether the kernel is going to join datagrams of the socket that is read next. A batch that goes from one socket
+    /// to another would else offer 2 MiB to the one that joins, as soon as the other does not.
+    pub const fn expect_joined(&mut self, joined: bool) {
+        self.joined = joined;
+    }
+
+    /// How many bytes were received.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.runs.iter().map(|run| run.length).sum()
     }
 
     /// How many slots are filled.
@@ -171,7 +189,20 @@ mod tests {
         assert_eq!(batch.slots().len(), RECEIVE_SLOTS_JOINED);
         batch.filled(1000, 1000);
         batch.clear();
+        assert_eq!(batch.slots().len(), RECEIVE_SLOTS_JOINED);
+        (0..RECEIVE_SLOTS_JOINED).for_each(|_| batch.filled(1000, 1000));
+        batch.clear();
         assert_eq!(batch.slots().len(), RECEIVE_SLOTS);
+    }
+
+    #[test]
+    fn what_one_socket_brought_says_nothing_of_the_next() {
+        let mut batch = ReceiveBatch::new();
+        batch.filled(1000, 1000);
+        batch.clear();
+        assert!(!batch.joins());
+        batch.expect_joined(true);
+        assert_eq!(batch.slots().len(), RECEIVE_SLOTS_JOINED);
     }
 
     #[test]

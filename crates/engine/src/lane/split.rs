@@ -46,12 +46,7 @@ impl SplitError {
 ///
 /// # Errors
 /// [`SplitError`]: nothing of it was written.
-pub fn split(
-    packet: &[u8],
-    offload: &Offload,
-    limit: usize,
-    sink: &mut impl PacketSink,
-) -> Result<(), SplitError> {
+pub fn split(packet: &[u8], offload: &Offload, limit: usize, sink: &mut impl PacketSink) -> Result<(), SplitError> {
     match offload.segmentation {
         None if !place_fits(packet, offload.checksum) => Err(SplitError::Malformed),
         None if packet.len() <= limit => {

@@ -144,7 +144,10 @@ impl Tunnel {
     /// A server has answered. The others are dropped before this session says anything more.
     fn win(&mut self, attempt: Attempt, now: Moment) {
         let Phase::Racing(race) = &mut self.phase else { return };
-        let Some(Candidate { remote, started, session: Some(session), .. }) = race.remove(attempt, now) else { return };
+        let Some(Candidate { remote, started: Some(started), session: Some(session), .. }) = race.remove(attempt, now)
+        else {
+            return;
+        };
         let others = race.attempts();
         self.last_remote = Some((remote, race.entry.transport));
         self.asks.extend(others.into_iter().map(|attempt| Ask::Drop { attempt }));
@@ -237,7 +240,7 @@ impl Tunnel {
     /// When it is to be said that nobody answers, though it goes on.
     pub(super) fn silence_due(&self) -> Option<Moment> {
         let Phase::Racing(race) = &self.phase else { return None };
-        (!race.silence_shown).then(|| race.begun + ANSWER_LIMIT)
+        (!race.silence_shown && race.has_begun()).then(|| race.begun + ANSWER_LIMIT)
     }
 
     /// Says that nobody answers, once a race.

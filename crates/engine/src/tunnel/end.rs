@@ -56,7 +56,8 @@ impl Tunnel {
         self.note_duration(was_up, now);
         let error = TunnelError::from_end(reason, now);
         if self.login.ended(reason) {
-            return self.wait(error, Duration::ZERO, true, now);
+            let pause = if self.login.may_hurry() { Duration::ZERO } else { self.next_pause() };
+            return self.wait(error, pause, true, now);
         }
         if is_refusal(reason)
             && let Some(pause) = self.login.next_try()
@@ -111,6 +112,7 @@ impl Tunnel {
     fn note_duration(&mut self, up_since: Option<Moment>, now: Moment) {
         if up_since.is_some_and(|since| now.since(since) >= LASTED) {
             self.backoff.reset();
+            self.login.lasted();
         }
     }
 

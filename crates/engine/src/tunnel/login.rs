@@ -16,11 +16,13 @@ pub(super) struct Login {
     retry: AuthRetry,
     token: Option<AuthToken>,
     refused: usize,
+    /// Whether the password was tried at once instead of a token since a session lasted.
+    hurried: bool,
 }
 
 impl Login {
     pub(super) const fn new(retry: AuthRetry) -> Self {
-        Self { retry, token: None, refused: 0 }
+        Self { retry, token: None, refused: 0, hurried: false }
     }
 
     /// What to send instead of the password.
@@ -38,10 +40,20 @@ impl Login {
         self.refused = 0;
     }
 
-    /// A session ended: forgets a token that is no good any more. Returns whether the password is to be tried at once
-    /// instead of it.
+    /// A session ended: forgets a token that is no good any more. Returns whether the password is to be tried instead of it.
     pub(super) fn ended(&mut self, reason: &EndReason) -> bool {
         is_about_a_token(reason) && self.token.take().is_some()
+    }
+
+    /// Whether the password may be tried at once: that happens once until a session lasts again. A server that gives a token
+    /// with each login and refuses it at once must not have us log in for ever without a pause.
+    pub(super) const fn may_hurry(&mut self) -> bool {
+        !std::mem::replace(&mut self.hurried, true)
+    }
+
+    /// A session lasted.
+    pub(super) const fn lasted(&mut self) {
+        self.hurried = false;
     }
 
     /// The password was refused: the pause before the next try, if there is to be one.

@@ -39,8 +39,8 @@ pub(super) struct Candidate {
     pub(super) attempt: Attempt,
     /// Where to.
     pub(super) remote: SocketAddr,
-    /// Since when.
-    pub(super) started: Moment,
+    /// Since when; `None` while it waits for its turn.
+    pub(super) started: Option<Moment>,
     /// Its session, once the socket is open.
     pub(super) session: Option<Session>,
     /// The network said that nothing listens there: anyone can say so.
@@ -64,13 +64,40 @@ impl Race {
 
     /// The next address, if it is time for one; it runs as `attempt` from now on.
     pub(super) fn launch(&mut self, attempt: Attempt, now: Moment) -> Option<SocketAddr> {
-        if self.next_at > now {
+        if self.next_at > now || self.is_postponed() {
             return None;
         }
         let remote = self.waiting.pop_front()?;
         self.next_at = now + NEXT_ADDRESS;
-        self.candidates.push(Candidate { attempt, remote, started: now, session: None, refused: false });
+        self.candidates.push(Candidate { attempt, remote, started: Some(now), session: None, refused: false });
         Some(remote)
+    }
+
+    /// An address waits for its turn.
+    pub(super) fn postpone(&mut self, attempt: Attempt) {
+        if let Some(candidate) = self.candidate(attempt) {
+            candidate.started = None;
+        }
+    }
+
+    /// Its turn has come. The race begins with the first one.
+    pub(super) fn begin(&mut self, attempt: Attempt, now: Moment) {
+        if !self.has_begun() {
+            self.begun = now;
+        }
+        if let Some(candidate) = self.candidate(attempt) {
+            candidate.started = Some(now);
+            self.next_at = now + NEXT_ADDRESS;
+        }
+    }
+
+    /// Whether an address was dialled yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.error.is_some() || self.candidates.iter().any(|candidate| candidate.started.is_some())
+    }
+
+    fn is_postponed(&self) -> bool {
+        self.candidates.iter().any(|candidate| candidate.started.is_none())
     }
 
     /// Someone says that nothing listens at this address: the next one need not wait.
@@ -100,7 +127,7 @@ impl Race {
 
     /// One whose time is over.
     pub(super) fn overdue(&self, now: Moment) -> Option<Attempt> {
-        let over = |candidate: &&Candidate| candidate.started + self.limit <= now;
+        let over = |candidate: &&Candidate| candidate.started.is_some_and(|at| at + self.limit <= now);
         self.candidates.iter().find(over).map(|candidate| candidate.attempt)
     }
 
@@ -127,8 +154,8 @@ impl Race {
 
     /// When something is to be done.
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
-        let next = (!self.waiting.is_empty()).then_some(self.next_at);
-        let over = self.candidates.iter().map(|candidate| candidate.started + self.limit);
+        let next = (!self.waiting.is_empty() && !self.is_postponed()).then_some(self.next_at);
+        let over = self.candidates.iter().filter_map(|candidate| Some(candidate.started? + self.limit));
         let sessions = self.candidates.iter().filter_map(|candidate| candidate.session.as_ref()?.poll_timeout());
         next.into_iter().chain(over).chain(sessions.map(|(at, _)| at)).min()
     }

@@ -125,17 +125,18 @@ impl Scene {
     /// Lets time pass, from deadline to deadline.
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        loop {
-            let servers = self.servers.values().filter_map(TestServer::poll_timeout);
-            let wires = self.wires.iter().map(|wire| wire.at);
-            let Some(due) = self.tunnel.poll_timeout().into_iter().chain(servers).chain(wires).min() else { break };
-            if due > end {
-                break;
-            }
+        while let Some(due) = self.due().filter(|due| *due <= end) {
             self.now = due.max(self.now);
             self.step();
         }
         self.now = end;
+    }
+
+    /// When something is to happen next.
+    fn due(&self) -> Option<Moment> {
+        let servers = self.servers.values().filter_map(TestServer::poll_timeout);
+        let wires = self.wires.iter().map(|wire| wire.at);
+        self.tunnel.poll_timeout().into_iter().chain(servers).chain(wires).min()
     }
 
     fn step(&mut self) {
@@ -485,6 +486,62 @@ fn a_token_is_used_at_the_next_login_and_where_it_is_refused_the_password_is_tri
     scene.run(2 * SECOND);
     assert_eq!(scene.tunnel.state(), TunnelState::Up, "{:?}", scene.tunnel.error());
     assert_eq!(password(&mut scene), "secret");
+}
+
+/// Ends each session as soon as it is up, until so many were begun; returns when each was.
+fn storm(sessions: usize, push: &str, end: fn(&mut Scene)) -> Vec<Duration> {
+    let mut scene = Scene::new("remote 192.0.2.1");
+    scene.servers.insert(address("192.0.2.1:1194"), server(ServerLogin::Any, push));
+    let mut scene = scene.dial();
+    while scene.dialled.len() < sessions {
+        scene.now = scene.due().expect("it never gives up").max(scene.now);
+        scene.step();
+        if scene.tunnel.state() == TunnelState::Up && scene.server("192.0.2.1:1194").is_up() {
+            end(&mut scene);
+            scene.settle();
+        }
+    }
+    scene.dialled.iter().map(|(_, at)| *at).collect()
+}
+
+// proves: T-35, T-41
+#[test]
+fn a_storm_of_sessions_that_end_at_once_is_one_attempt_a_second_at_most_after_the_first_minute() {
+    fn say(scene: &mut Scene, text: &str) {
+        let now = scene.now;
+        scene.server("192.0.2.1:1194").say(text, now);
+    }
+    let ends: [(&str, &str, fn(&mut Scene)); 4] = [
+        ("RESTART", "", |scene| say(scene, "RESTART")),
+        ("RESTART to the next", "", |scene| say(scene, "RESTART,[N]")),
+        ("leaves in the data channel", "", |scene| {
+            let attempt = scene.carried.unwrap();
+            scene.tunnel.handle_peer_exit(attempt, scene.now);
+        }),
+        ("refuses the token that it gave", ",auth-token tok-en", |scene| say(scene, "AUTH_FAILED,SESSION: expired")),
+    ];
+    for (what, push, end) in ends {
+        let begun = storm(2_500, push, end);
+        let late: Vec<_> = begun.iter().filter(|at| **at >= 60 * SECOND).collect();
+        assert!(late.len() > 2_400, "{what}: {} in the first minute", begun.len() - late.len());
+        assert!(late.windows(2).all(|pair| *pair[1] - *pair[0] >= SECOND), "{what}: {:?}", &begun[..20]);
+    }
+}
+
+// proves: T-41
+#[test]
+fn a_server_that_says_halt_is_not_asked_again() {
+    let mut scene = Scene::new("remote 192.0.2.1").serve("192.0.2.1:1194", good()).dial();
+    scene.run(SECOND);
+    let now = scene.now;
+    scene.server("192.0.2.1:1194").say("HALT,closed for good", now);
+    scene.run(3_600 * SECOND);
+    assert!(scene.dialled.len() < 70, "{} tries in an hour", scene.dialled.len());
+    assert!(
+        matches!(scene.tunnel.state(), TunnelState::Failed | TunnelState::Reconnecting),
+        "{:?}",
+        scene.tunnel.state()
+    );
 }
 
 #[test]
