@@ -6,11 +6,12 @@ use mrvpn_proto::control::{Acks, ControlHead, ControlPacket};
 use mrvpn_proto::ids::{MessageId, SessionId};
 use mrvpn_proto::opcode::{KeyId, Opcode};
 use mrvpn_proto::peer::ScriptedTls;
+use mrvpn_proto::server::ServerKey;
 use mrvpn_proto::wrapping::{Side, Wrapper};
 use mrvpn_proto::{Dropped, Event, Session};
 use serde_json::Value;
 
-use crate::known::{field, text, vector};
+use crate::known::{field, number, text, vector};
 use crate::pair::config;
 
 const NOW: Moment = Moment::from_nanos(1);
@@ -50,6 +51,42 @@ fn packets_with_a_client_key_are_openvpns() {
         packet.emit_body(&mut body);
         assert_eq!(body, plain);
         assert_eq!(writer.wrap(&packet), datagram);
+    }
+}
+
+#[test]
+fn client_keys_are_sealed_and_opened_as_by_openvpn() {
+    let all = vector("tls_crypt_v2");
+    let server = ServerKey::from_bytes(&field(&all, "server_key_file_payload").try_into().unwrap());
+    for known in all["keys"].as_array().unwrap() {
+        let wrapped = field(known, "WKc");
+        let key = StaticKey::from_bytes(field(known, "Kc")).unwrap();
+        let metadata = [vec![u8::try_from(number(known, "metadata_type")).unwrap()], field(known, "metadata")].concat();
+        assert_eq!(server.seal(&key, &metadata), wrapped);
+        assert_eq!(server.open(&wrapped), Some(key));
+    }
+}
+
+#[test]
+fn a_sealed_key_that_is_cut_longer_or_changed_in_one_bit_is_not_opened() {
+    let server = ServerKey::from_bytes(&[7; ServerKey::LEN]);
+    let key = StaticKey::from_bytes((0..=255).collect()).unwrap();
+    let wrapped = server.seal(&key, &[0]);
+    assert_eq!(wrapped.len(), 32 + 256 + 1 + 2);
+    for len in 0..wrapped.len() {
+        assert_eq!(server.open(&wrapped[..len]), None);
+    }
+    for bit in 0..wrapped.len() * 8 {
+        let mut spoilt = wrapped.clone();
+        spoilt[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(server.open(&spoilt), None);
+    }
+    assert_eq!(server.open(&[&[0], wrapped.as_slice()].concat()), None);
+    // With the longest metadata, one byte less, one more: that is cut.
+    for (metadata, len) in [(733, 1_023), (734, 1_024), (735, 1_024)] {
+        let wrapped = server.seal(&key, &vec![1; metadata]);
+        assert_eq!(wrapped.len(), len);
+        assert_eq!(server.open(&wrapped), Some(key.clone()));
     }
 }
 

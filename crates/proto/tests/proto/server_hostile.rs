@@ -3,13 +3,18 @@
 
 use std::time::Duration;
 
+use mrvpn_clock::Moment;
 use mrvpn_profile::{Renewal, Wrap};
-use mrvpn_proto::server::{Gone, ServerConfig, ServerEvent, ServerTransport, ServerWrap};
-use mrvpn_proto::{EndReason, SessionConfig, Stage, TlsError};
+use mrvpn_proto::control::{Acks, ControlHead, ControlPacket};
+use mrvpn_proto::ids::MessageId;
+use mrvpn_proto::opcode::Opcode;
+use mrvpn_proto::server::{Gone, Server, ServerConfig, ServerEvent, ServerTransport, ServerWrap};
+use mrvpn_proto::wrapping::{Side, Wrapper};
+use mrvpn_proto::{Dropped, EndReason, KeyId, SessionConfig, SessionId, Stage, TlsError, limits};
 use proptest::prelude::*;
 
 use crate::many::{Many, Noise, address};
-use crate::pair::config;
+use crate::pair::{WALL, config, session};
 use crate::server::wraps;
 
 fn datagrams(wrap: ServerWrap) -> ServerConfig {
@@ -78,6 +83,55 @@ fn without_a_wrapper_no_prefix_and_no_flipped_bit_makes_it_panic_or_keeps_others
     let other = many.come(config(Wrap::None));
     many.run(Duration::from_secs(3));
     assert_eq!(many.stage(other), Stage::Up);
+}
+
+/// A client without manners: it shows the cookie and sends these bytes as TLS, as long as it is answered.
+fn send_tls(server: &mut Server, bytes: &[u8], now: Moment) {
+    let mut wrapper = Wrapper::new(&Wrap::None, Side::Client, WALL);
+    let session = SessionId::new([5; 8]).unwrap();
+    let mut packet = |opcode, acks, message, payload: &[u8]| {
+        let head = ControlHead { opcode, key_id: KeyId::FIRST, session };
+        wrapper.wrap(&ControlPacket { head, acks, message: Some(MessageId::new(message)), payload })
+    };
+    server.handle_datagram(address(3), &mut packet(Opcode::HardResetClientV2, Acks::NONE, 0, b""), now);
+    let (_, answer) = server.poll_transmit().unwrap();
+    let cookie = SessionId::new(answer[1..9].try_into().unwrap()).unwrap();
+    for (number, payload) in (1..).zip(bytes.chunks(1_000)) {
+        let acks = Acks::new(&[MessageId::RESET], cookie);
+        server.handle_datagram(address(3), &mut packet(Opcode::ControlV1, acks, number, payload), now);
+        while server.poll_transmit().is_some() {}
+    }
+}
+
+// The beginning of a handshake record that never ends.
+#[test]
+fn a_client_may_send_so_much_before_tls_is_up_and_no_more() {
+    for (len, fits) in [(limits::TLS_FLIGHT - 1, true), (limits::TLS_FLIGHT, true), (limits::TLS_FLIGHT + 1, false)] {
+        let mut many = Many::new(datagrams(ServerWrap::None), Noise::default(), 5);
+        let mut bytes = vec![22, 0, 0x0f, 0, 0];
+        bytes.resize(len, 0);
+        send_tls(&mut many.server, &bytes, many.now);
+        let now = many.now + limits::SERVER_FAREWELL;
+        many.server.handle_timeout(now);
+        many.drain();
+        let expected = if fits { None } else { Some(&Gone::Tls(TlsError::FlightTooLong)) };
+        assert_eq!(many.ends().next().map(|(_, why)| why), expected, "{len}");
+        many.server.handle_timeout(many.now + limits::HANDSHAKE);
+        assert!(many.server.is_empty(), "a client that drips is gone after a minute");
+    }
+}
+
+#[test]
+fn resets_are_answered_until_so_many_answers_wait_for_an_owner_who_does_not_poll() {
+    let config_of = ServerConfig { resets: None, ..datagrams(ServerWrap::None) };
+    let mut many = Many::new(config_of, Noise::default(), 5);
+    for number in 0..limits::SERVER_OUTBOX + 2 {
+        let seed = u64::try_from(number).unwrap();
+        let mut reset = session(config(Wrap::None), seed).poll_transmit().unwrap();
+        many.server.handle_datagram(address(number), &mut reset, many.now);
+    }
+    assert_eq!(std::iter::from_fn(|| many.server.poll_transmit()).count(), limits::SERVER_OUTBOX);
+    assert_eq!(many.server.dropped().get(&Dropped::Crowded), Some(&2));
 }
 
 proptest! {
