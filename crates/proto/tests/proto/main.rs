@@ -8,6 +8,7 @@ mod client_keys; // tls-crypt-v2
 mod crossing; // no byte of one TLS session in another
 mod data_channel; // sealing and opening
 mod derivation; // keys without the exporter
+mod first_answer; // a stranger is faster than the server
 mod forgeries; // a hundred thousand forgeries
 mod handshake; // client and scripted server over a bad link
 mod hex; // hexadecimal text
