@@ -5,6 +5,7 @@
 
 mod nat;
 mod noise;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -13,8 +14,10 @@ use mrvpn_clock::Moment;
 
 use super::seed::Dice;
 use nat::Nat;
+use streams::Streams;
 
 pub use noise::{Noise, Odds};
+pub use streams::{End, StreamEvent, StreamId};
 
 /// A datagram that arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,7 @@ pub struct Network {
     /// The latest arrival in each direction of a link: what is not late keeps its order.
     latest: BTreeMap<(IpAddr, IpAddr), Moment>,
     on_way: BTreeMap<(Moment, u64), Delivered>,
+    streams: Streams,
     counts: Counts,
     number: u64,
 }
@@ -108,6 +112,7 @@ impl Network {
             nats: BTreeMap::new(),
             latest: BTreeMap::new(),
             on_way: BTreeMap::new(),
+            streams: Streams::default(),
             counts: Counts::default(),
             number: 0,
         }
@@ -147,6 +152,7 @@ impl Network {
     pub fn rebind(&mut self, node: IpAddr) {
         if let Some(nat) = self.nats.get_mut(&node) {
             nat.forget();
+            self.streams.break_all(node);
         }
     }
 
@@ -154,13 +160,14 @@ impl Network {
     pub fn rebind_to(&mut self, node: IpAddr, outside: IpAddr) {
         if let Some(nat) = self.nats.get_mut(&node) {
             nat.move_to(outside);
+            self.streams.break_all(node);
         }
     }
 
     /// Sends a datagram.
     pub fn send(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>, now: Moment) -> Fate {
         self.counts.sent += 1;
-        let noise = self.links.get(&link(from.ip(), self.node(to.ip()))).unwrap_or(&self.noise).clone();
+        let noise = self.noise_between(from.ip(), self.node(to.ip()));
         let fate = self.fate(from.ip(), self.node(to.ip()), datagram.len(), &noise, now);
         match fate {
             Fate::Sent { copies, damaged } => {
@@ -184,10 +191,54 @@ impl Network {
         fate
     }
 
-    /// When the next datagram arrives.
+    /// From now on streams to this socket are accepted.
+    pub fn listen(&mut self, at: SocketAddr) {
+        self.streams.listen(at);
+    }
+
+    /// Whoever listened there is killed: its streams end, and new ones are refused.
+    pub fn kill_listener(&mut self, at: SocketAddr, now: Moment) {
+        self.streams.kill(at, now);
+    }
+
+    /// Begins a stream; [`StreamEvent::Connected`] or [`StreamEvent::Refused`] follows, if anything passes.
+    pub fn connect(&mut self, from: SocketAddr, to: SocketAddr, now: Moment) -> StreamId {
+        let seen = self.nats.get_mut(&from.ip()).map_or(from, |nat| nat.outward(from, to));
+        let id = self.streams.connect(from, seen, to);
+        let noise = self.noise_between(from.ip(), to.ip());
+        self.streams.send_connect(id, &noise, &mut self.dice, now);
+        id
+    }
+
+    /// Writes to a stream. Where it has ended, nothing happens.
+    pub fn write(&mut self, id: StreamId, by: End, bytes: Vec<u8>, now: Moment) {
+        let Some((client, server)) = self.streams.ends(id) else { return };
+        let noise = self.noise_between(client.ip(), server.ip());
+        self.streams.write(id, by, bytes, &noise, &mut self.dice, now);
+    }
+
+    /// Closes one end of a stream: the other one is told behind all that was written.
+    pub fn close(&mut self, id: StreamId, by: End, now: Moment) {
+        let Some((client, server)) = self.streams.ends(id) else { return };
+        let noise = self.noise_between(client.ip(), server.ip());
+        self.streams.close(id, by, &noise, &mut self.dice, now);
+    }
+
+    /// The first thing that has happened to a stream by now.
+    pub fn take_stream_event(&mut self, now: Moment) -> Option<(StreamId, StreamEvent)> {
+        let Self { streams, cut, holes, .. } = self;
+        let passes = |a: SocketAddr, b: SocketAddr| {
+            let hole = holes.get(&link(a.ip(), b.ip())).is_some_and(|until| now < *until);
+            !hole && !cut.contains(&a.ip()) && !cut.contains(&b.ip())
+        };
+        streams.take_next(passes, now)
+    }
+
+    /// When the next datagram arrives, or something happens to a stream.
     #[must_use]
     pub fn next_at(&self) -> Option<Moment> {
-        self.on_way.first_key_value().map(|((at, _), _)| *at)
+        let datagram = self.on_way.first_key_value().map(|((at, _), _)| *at);
+        datagram.into_iter().chain(self.streams.next_at()).min()
     }
 
     /// All that has arrived by now, in order.
@@ -228,6 +279,10 @@ impl Network {
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts
+    }
+
+    fn noise_between(&self, a: IpAddr, b: IpAddr) -> Noise {
+        self.links.get(&link(a, b)).unwrap_or(&self.noise).clone()
     }
 
     /// The node that an address stands for.
@@ -416,6 +471,65 @@ mod tests {
         network.rebind(client.ip());
         assert!(arrivals(&mut network, 70).is_empty(), "on its way while the flow was forgotten");
         assert_ne!(seen(&mut network, 80), first);
+    }
+
+    /// All that has happened to streams by then.
+    fn happened(network: &mut Network, millis: u64) -> Vec<StreamEvent> {
+        std::iter::from_fn(|| network.take_stream_event(later(millis))).map(|(_, event)| event).collect()
+    }
+
+    #[test]
+    fn a_stream_carries_bytes_in_order_through_any_noise_and_tells_its_end() {
+        let mut network = Network::new(1);
+        network.set_noise_everywhere(Noise { loss: Odds::permille(300), ..Noise::openvpn3() });
+        let (client, server) = (at("10.0.0.1:5"), at("192.0.2.1:443"));
+        network.listen(server);
+        let id = network.connect(client, server, later(0));
+        let mut expected = vec![StreamEvent::Accepted { from: client, to: server }, StreamEvent::Connected];
+        let mut seen = happened(&mut network, 60_000);
+        for number in 0..50 {
+            network.write(id, End::Client, vec![number], later(60_000));
+            expected.push(StreamEvent::Bytes(End::Server, vec![number]));
+        }
+        network.close(id, End::Client, later(60_000));
+        expected.push(StreamEvent::Ended(End::Server));
+        seen.extend(happened(&mut network, 600_000));
+        assert_eq!(seen, expected);
+        assert_eq!(network.next_at(), None);
+    }
+
+    #[test]
+    fn a_stream_waits_while_the_link_is_cut_and_is_refused_where_nobody_listens() {
+        let mut network = Network::new(1);
+        let (client, server) = (at("10.0.0.1:5"), at("192.0.2.1:443"));
+        network.connect(client, server, later(0));
+        assert_eq!(happened(&mut network, 100), [StreamEvent::Refused]);
+        network.listen(server);
+        network.partition(server.ip(), true);
+        network.connect(client, server, later(100));
+        assert_eq!(happened(&mut network, 5_000), []);
+        network.partition(server.ip(), false);
+        let opened = [StreamEvent::Accepted { from: client, to: server }, StreamEvent::Connected];
+        assert_eq!(happened(&mut network, 7_000), opened);
+    }
+
+    #[test]
+    fn a_stream_ends_for_the_client_when_its_server_is_killed_or_translation_forgets_it() {
+        let mut network = Network::new(1);
+        let (client, server) = (at("10.0.0.1:5"), at("192.0.2.1:443"));
+        network.nat(client.ip(), at("198.51.100.1:0").ip());
+        network.listen(server);
+        let id = network.connect(client, server, later(0));
+        assert_eq!(happened(&mut network, 100).len(), 2);
+        network.rebind(client.ip());
+        network.write(id, End::Server, vec![1], later(100));
+        assert_eq!(happened(&mut network, 1_000), [], "it reaches nobody");
+        network.write(id, End::Client, vec![2], later(1_000));
+        assert_eq!(happened(&mut network, 2_000), [StreamEvent::Ended(End::Client)]);
+        network.connect(client, server, later(2_000));
+        assert_eq!(happened(&mut network, 3_000).len(), 2);
+        network.kill_listener(server, later(3_000));
+        assert_eq!(happened(&mut network, 4_000), [StreamEvent::Ended(End::Client)]);
     }
 
     #[test]

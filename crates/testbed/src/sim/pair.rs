@@ -10,6 +10,7 @@
 mod action;
 mod client;
 mod client_keys;
+mod ends;
 mod plan;
 mod probe;
 mod run;
@@ -18,6 +19,7 @@ mod stranger;
 
 use super::dialogue::Dialogue;
 use super::runner::{Scenario, Trace, Violation};
+use ends::Ends;
 
 pub use action::{Action, What};
 pub use plan::{Plan, Wrapping};
@@ -38,7 +40,36 @@ impl Scenario for Pair {
     }
 
     fn run(&self, seed: u64, actions: &[Action], dialogue: &mut Dialogue) -> Result<Trace, Violation> {
-        run::run(&Plan::of(seed), actions, dialogue)
+        run::run(&Plan::of(seed), &Ends::scripted(seed), actions, dialogue)
+    }
+}
+
+/// The same over real TLS. Its randomness is its own: a seed's outcome is always the same, its trace is not.
+pub struct PairOverTls(Ends);
+
+impl PairOverTls {
+    /// With certificates made for it.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn new() -> Result<Self, String> {
+        Ends::real().map(Self)
+    }
+}
+
+impl Scenario for PairOverTls {
+    type Action = Action;
+
+    fn name(&self) -> &'static str {
+        "tls"
+    }
+
+    fn generate(&self, seed: u64) -> Vec<Action> {
+        Pair.generate(seed)
+    }
+
+    fn run(&self, seed: u64, actions: &[Action], dialogue: &mut Dialogue) -> Result<Trace, Violation> {
+        run::run(&Plan::of(seed), &self.0, actions, dialogue)
     }
 }
 
@@ -48,6 +79,6 @@ impl Plan {
     /// # Errors
     /// [`Violation`]
     pub fn run(&self, actions: &[Action], dialogue: &mut Dialogue) -> Result<Trace, Violation> {
-        run::run(self, actions, dialogue)
+        run::run(self, &Ends::scripted(self.seed), actions, dialogue)
     }
 }

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
+use mrvpn_profile::Transport;
+use mrvpn_proto::stream::Framer;
 use mrvpn_proto::{
     EndReason, Established, Event, Inner, OCC_EXIT, PING, Session, SessionConfig, Stage, TlsConnector, is_data,
 };
 
 use super::client_keys::ClientKeys;
-use super::plan::Plan;
+use super::plan::{DIAL, Plan};
 use super::server::lease_of;
+use crate::sim::net::{StreamEvent, StreamId};
 use crate::sim::seed::Dice;
 
 /// Where the client is; others see it behind address translation.
@@ -33,16 +36,22 @@ pub(super) struct Client {
     /// Attempts since a session was up.
     attempts: u32,
     socket: SocketAddr,
-    /// Datagrams that came while it slept.
-    waiting: VecDeque<Vec<u8>>,
+    /// What came while it slept.
+    waiting: VecDeque<Came>,
+    /// The stream of TCP, and what came by it.
+    stream: Option<(StreamId, Framer)>,
     pub(super) asleep_until: Option<Moment>,
     pub(super) outbox: Vec<(SocketAddr, Vec<u8>)>,
+    /// What it wants of TCP, once what it sends is on its way.
+    pub(super) wishes: Vec<Wish>,
     pub(super) news: Vec<News>,
 }
 
 enum State {
     /// No session until then.
     Waiting(Moment),
+    /// A stream is waited for until then.
+    Dialling(Moment),
     Running(Box<Running>),
 }
 
@@ -57,6 +66,19 @@ struct Running {
     packets: u64,
 }
 
+enum Came {
+    Datagram(Vec<u8>),
+    Stream(StreamId, StreamEvent),
+}
+
+/// What the client wants of TCP.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish {
+    /// A stream from this socket.
+    Connect(SocketAddr),
+    Close(StreamId),
+}
+
 /// What happened at the client.
 #[derive(Debug)]
 pub(super) enum News {
@@ -66,6 +88,8 @@ pub(super) enum News {
     Packet(u32, Vec<u8>),
     /// Why.
     Ended(EndReason),
+    /// The stream was refused, could not be had in time, or ended under the session.
+    NoStream(&'static str),
     /// Something that must not happen: which invariant, and what.
     Wrong(&'static str, String),
 }
@@ -89,6 +113,8 @@ impl Client {
             attempts: 0,
             socket: SocketAddr::new(CLIENT, 0),
             waiting: VecDeque::new(),
+            stream: None,
+            wishes: Vec::new(),
             asleep_until: None,
             outbox: Vec::new(),
             news: Vec::new(),
@@ -99,7 +125,7 @@ impl Client {
     pub(super) fn lease(&self) -> Option<u32> {
         match &self.state {
             State::Running(running) => running.lease,
-            State::Waiting(_) => None,
+            State::Waiting(_) | State::Dialling(_) => None,
         }
     }
 
@@ -109,7 +135,7 @@ impl Client {
             return self.asleep_until;
         }
         match &self.state {
-            State::Waiting(until) => Some(*until),
+            State::Waiting(until) | State::Dialling(until) => Some(*until),
             State::Running(running) => {
                 let ping = running.lease.map(|_| running.last_sent + self.ping);
                 running.session.poll_timeout().map(|(at, _)| at).into_iter().chain(ping).min()
@@ -121,6 +147,7 @@ impl Client {
     pub(super) fn waits_for(&self) -> String {
         match &self.state {
             State::Waiting(until) => format!("waits until {until}"),
+            State::Dialling(until) => format!("dials until {until}"),
             State::Running(running) => format!("{:?}, {:?}", running.session.stage(), running.session.poll_timeout()),
         }
     }
@@ -135,13 +162,17 @@ impl Client {
             return;
         }
         if self.asleep_until.take().is_some() {
-            while let Some(datagram) = self.waiting.pop_front() {
-                self.receive(datagram, now);
+            while let Some(came) = self.waiting.pop_front() {
+                match came {
+                    Came::Datagram(datagram) => self.receive(datagram, now),
+                    Came::Stream(id, event) => self.take_stream(id, event, wall, now),
+                }
             }
         }
         match &mut self.state {
             State::Waiting(until) if *until <= now => self.begin(wall, now),
-            State::Waiting(_) => {}
+            State::Dialling(until) if *until <= now => self.hang_up("no connection in time", now),
+            State::Waiting(_) | State::Dialling(_) => {}
             State::Running(running) => {
                 if running.session.poll_timeout().is_some_and(|(at, _)| at <= now) {
                     running.session.handle_timeout(now);
@@ -161,8 +192,56 @@ impl Client {
             self.receive(datagram, now);
             self.drain(now);
         } else if self.waiting.len() < SOCKET {
-            self.waiting.push_back(datagram);
+            self.waiting.push_back(Came::Datagram(datagram));
         }
+    }
+
+    /// The stream that was wished for.
+    pub(super) fn dialled(&mut self, id: StreamId) {
+        self.stream = Some((id, Framer::new(0)));
+    }
+
+    /// Something happened to a stream.
+    pub(super) fn take_stream_event(&mut self, id: StreamId, event: StreamEvent, wall: WallTime, now: Moment) {
+        if self.asleep_until.is_none() {
+            self.take_stream(id, event, wall, now);
+            self.drain(now);
+        } else {
+            self.waiting.push_back(Came::Stream(id, event));
+        }
+    }
+
+    /// The stream on which datagrams are written now.
+    pub(super) fn stream(&self) -> Option<StreamId> {
+        self.stream.as_ref().map(|(id, _)| *id)
+    }
+
+    fn take_stream(&mut self, id: StreamId, event: StreamEvent, wall: WallTime, now: Moment) {
+        let Some((_, framer)) = self.stream.as_mut().filter(|(own, _)| *own == id) else { return };
+        match event {
+            StreamEvent::Connected => self.begin_session(wall, now),
+            StreamEvent::Refused => self.hang_up("refused", now),
+            StreamEvent::Ended(_) => self.hang_up("the stream has ended", now),
+            StreamEvent::Accepted { .. } => {}
+            StreamEvent::Bytes(_, bytes) => {
+                let mut packets = Vec::new();
+                let whole = framer.push(&bytes) == bytes.len();
+                while let Ok(Some(place)) = framer.next_packet() {
+                    packets.push(framer.packet(place).to_vec());
+                }
+                if !whole || framer.next_packet().is_err() {
+                    self.news.push(News::Wrong("I-6", String::from("a stream that is no stream of packets")));
+                }
+                packets.into_iter().for_each(|packet| self.receive(packet, now));
+            }
+        }
+    }
+
+    /// There is no stream, or no more.
+    fn hang_up(&mut self, why: &'static str, now: Moment) {
+        self.wishes.extend(self.stream.take().map(|(id, _)| Wish::Close(id)));
+        self.rest(now);
+        self.news.push(News::NoStream(why));
     }
 
     /// Sends an inner packet, if the tunnel is up.
@@ -196,6 +275,16 @@ impl Client {
         self.attempts += 1;
         self.socket = SocketAddr::new(CLIENT, 1_024 + self.sessions % 60_000);
         self.waiting.clear();
+        match self.config.transport {
+            Transport::Udp => self.begin_session(wall, now),
+            Transport::Tcp => {
+                self.state = State::Dialling(now + DIAL);
+                self.wishes.push(Wish::Connect(self.socket));
+            }
+        }
+    }
+
+    fn begin_session(&mut self, wall: WallTime, now: Moment) {
         self.news.push(News::Began);
         match Session::new(self.config.clone(), Arc::clone(&self.connector), self.dice.bytes(), wall, now) {
             Ok(session) => {
@@ -268,10 +357,16 @@ impl Client {
                 self.news.push(News::Wrong("I-6", String::from("a session that has ended wants something")));
             }
         }
+        self.wishes.extend(self.stream.take().map(|(id, _)| Wish::Close(id)));
+        self.rest(now);
+        self.news.push(News::Ended(reason));
+    }
+
+    /// Nothing until the next attempt.
+    fn rest(&mut self, now: Moment) {
         let steps = Duration::from_millis(250) * 2_u32.saturating_pow(self.attempts.min(8));
         let wait = if self.attempts == 0 { Duration::ZERO } else { steps.min(LONGEST_WAIT) };
         self.state = State::Waiting(now + wait.max(Duration::from_millis(1)));
-        self.news.push(News::Ended(reason));
     }
 }
 

@@ -16,6 +16,8 @@ use crate::sim::seed::Dice;
 pub struct Plan {
     /// From this follows all that is random.
     pub seed: u64,
+    /// What carries the tunnel.
+    pub transport: Transport,
     /// How control packets are wrapped.
     pub wrapping: Wrapping,
     /// The client's data ciphers.
@@ -75,6 +77,9 @@ impl Wrapping {
     pub const ALL: [Self; 5] = [Self::None, Self::TlsAuth, Self::TlsAuthBoth, Self::TlsCrypt, Self::TlsCryptV2];
 }
 
+/// How long a connection of TCP is waited for.
+pub(super) const DIAL: Duration = Duration::from_secs(10);
+
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Plan {
@@ -88,6 +93,7 @@ impl Plan {
         let renewals = [None, Some(4 * SECOND), Some(11 * SECOND), Some(60 * SECOND), Some(3_600 * SECOND)];
         Self {
             seed,
+            transport: if Dice::of(seed, "transport").one_in(4) { Transport::Tcp } else { Transport::Udp },
             wrapping: *dice.pick(&Wrapping::ALL),
             client_ciphers: ciphers.clone(),
             server_ciphers: if dice.one_in(2) { ciphers } else { Cipher::DEFAULT.to_vec() },
@@ -114,6 +120,7 @@ impl Plan {
     pub fn quiet(seed: u64) -> Self {
         Self {
             seed,
+            transport: Transport::Udp,
             wrapping: Wrapping::TlsCrypt,
             client_ciphers: Cipher::DEFAULT.to_vec(),
             server_ciphers: Cipher::DEFAULT.to_vec(),
@@ -148,10 +155,15 @@ impl Plan {
     }
 
     /// How long it may take from the end of all faults until the tunnel is up: a negotiation that cannot end is given up
-    /// by one side, its silence by the other, and then the client tries again.
+    /// by one side, its silence by the other, and then the client tries again. A connection of TCP may have to be given up
+    /// first.
     #[must_use]
     pub fn bound(&self) -> Duration {
-        self.hand_window + self.client_patience() + 10 * SECOND
+        let dial = match self.transport {
+            Transport::Udp => Duration::ZERO,
+            Transport::Tcp => DIAL,
+        };
+        self.hand_window + self.client_patience() + dial + 10 * SECOND
     }
 
     /// How long the tunnel then has to lose nothing. Afterwards all older sessions are forgotten on both sides.
@@ -164,7 +176,7 @@ impl Plan {
     pub(super) fn session(&self) -> SessionConfig {
         SessionConfig {
             wrap: self.wrap(),
-            transport: Transport::Udp,
+            transport: self.transport,
             ipv6_outside: false,
             credentials: self.login.then(credentials),
             token: None,
@@ -194,6 +206,10 @@ impl Plan {
             Wrapping::TlsCrypt => ServerWrap::TlsCrypt { key },
             Wrapping::TlsCryptV2 => ServerWrap::TlsCryptV2 { server_key: server_key() },
         };
+        let transport = match self.transport {
+            Transport::Udp => ServerTransport::Datagram,
+            Transport::Tcp => ServerTransport::Stream,
+        };
         ServerConfig {
             ciphers: self.server_ciphers.clone(),
             exporter: self.exporter,
@@ -203,7 +219,7 @@ impl Plan {
             renewal: self.server_renewal,
             tran_window: self.tran_window,
             ping_restart: Some(self.server_patience()),
-            ..ServerConfig::new(wrap, ServerTransport::Datagram)
+            ..ServerConfig::new(wrap, transport)
         }
     }
 

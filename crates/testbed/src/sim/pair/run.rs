@@ -6,25 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
-use mrvpn_proto::peer::{ScriptedAcceptor, ScriptedConnector};
+use mrvpn_profile::Transport;
+use mrvpn_proto::stream::frame_length;
 use mrvpn_proto::wrapping::Side;
 use mrvpn_proto::{EndReason, is_data};
 
 use super::action::{Action, What};
-use super::client::{self, CLIENT, Client};
+use super::client::{self, CLIENT, Client, Wish};
+use super::ends::Ends;
 use super::plan::Plan;
 use super::probe::{Book, Way};
 use super::server::{self, SERVER, Server};
 use super::stranger::Stranger;
 use crate::sim::dialogue::{Dialogue, Reader};
-use crate::sim::net::{Fate, Network, Noise};
+use crate::sim::net::{End, Fate, Network, Noise, StreamEvent, StreamId};
 use crate::sim::runner::{Trace, TraceHash, Violation};
 
 /// Carries out the actions, then waits for the tunnel to be up and well.
-pub(super) fn run(plan: &Plan, actions: &[Action], dialogue: &mut Dialogue) -> Result<Trace, Violation> {
+pub(super) fn run(plan: &Plan, ends: &Ends, actions: &[Action], dialogue: &mut Dialogue) -> Result<Trace, Violation> {
     let injects = |action: &Action| matches!(action.what, What::Replays(_) | What::Forges(_));
     let stranger = Stranger::new(plan.seed, actions.iter().any(injects));
-    let mut run = Run::new(plan, stranger, dialogue);
+    let mut run = Run::new(plan, ends, stranger, dialogue);
     run.go(actions)?;
     Ok(run.finish())
 }
@@ -60,19 +62,19 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, stranger: Stranger, dialogue: &'a mut Dialogue) -> Self {
+    fn new(plan: &'a Plan, ends: &Ends, stranger: Stranger, dialogue: &'a mut Dialogue) -> Self {
         let wall = WallTime::from_unix(WALL.unsigned_abs());
         let mut net = Network::new(plan.seed);
         net.set_noise_everywhere(plan.noise.clone());
         net.nat(CLIENT, outside(0));
-        let connector = Arc::new(ScriptedConnector { seed: plan.seed, refusal: None });
+        net.listen(SERVER);
         Self {
             plan,
             now: Moment::default(),
             wall: 0,
             net,
-            client: Client::new(plan, connector),
-            server: Server::new(plan, Arc::new(ScriptedAcceptor::new(plan.seed)), wall),
+            client: Client::new(plan, Arc::clone(&ends.connector)),
+            server: Server::new(plan, Arc::clone(&ends.acceptor), wall),
             book: Book::new(plan.seed),
             stranger,
             next_probe: Moment::default(),
@@ -174,11 +176,19 @@ impl<'a> Run<'a> {
             self.settle()?;
         }
         let wall = self.wall_time();
+        while let Some((id, event)) = self.net.take_stream_event(self.now) {
+            self.take_stream_event(id, event, wall);
+            self.settle()?;
+        }
         if self.client.due().is_some_and(|due| due <= self.now) {
             self.client.handle_timeout(wall, self.now);
         }
         if self.server.due().is_some_and(|due| due <= self.now) {
+            let was_dead = self.server.is_dead();
             self.server.handle_timeout(wall, self.now);
+            if was_dead && !self.server.is_dead() {
+                self.net.listen(SERVER);
+            }
         }
         self.settle()?;
         if self.next_probe <= self.now {
@@ -187,6 +197,18 @@ impl<'a> Run<'a> {
             self.settle()?;
         }
         self.judge_deadlines()
+    }
+
+    fn take_stream_event(&mut self, id: StreamId, event: StreamEvent, wall: WallTime) {
+        match event {
+            StreamEvent::Accepted { .. } | StreamEvent::Bytes(End::Server, _) | StreamEvent::Ended(End::Server) => {
+                self.server.take_stream_event(id, event, self.now);
+            }
+            StreamEvent::Connected
+            | StreamEvent::Refused
+            | StreamEvent::Bytes(End::Client, _)
+            | StreamEvent::Ended(End::Client) => self.client.take_stream_event(id, event, wall, self.now),
+        }
     }
 
     /// After everything was done, nothing is due any more.
@@ -220,7 +242,10 @@ impl<'a> Run<'a> {
             What::Hole(time) => self.net.black_hole(CLIENT, SERVER.ip(), now + *time),
             What::Rebind => self.net.rebind(CLIENT),
             What::Move(number) => self.net.rebind_to(CLIENT, outside(*number)),
-            What::Restart(time) => self.server.kill(now + *time),
+            What::Restart(time) => {
+                self.server.kill(now + *time);
+                self.net.kill_listener(SERVER, now);
+            }
             What::Stop(time) => self.server.stop(now + *time),
             What::Sleep(time) => self.client.asleep_until = Some(now + *time),
             What::ClientRenews if self.client.is_asleep() => {}
@@ -261,6 +286,15 @@ impl<'a> Run<'a> {
         for (to, datagram) in std::mem::take(&mut self.server.outbox) {
             self.send(Way::Down, SERVER, to, datagram);
         }
+        for wish in std::mem::take(&mut self.client.wishes) {
+            match wish {
+                Wish::Connect(from) => self.client.dialled(self.net.connect(from, SERVER, self.now)),
+                Wish::Close(id) => self.net.close(id, End::Client, self.now),
+            }
+        }
+        for id in std::mem::take(&mut self.server.closes) {
+            self.net.close(id, End::Server, self.now);
+        }
         for news in std::mem::take(&mut self.client.news) {
             self.take_client_news(news)?;
         }
@@ -274,12 +308,26 @@ impl<'a> Run<'a> {
         self.hash.moment(self.now);
         self.hash.bytes(&datagram);
         self.tell(way, if way == Way::Up { "client" } else { "server" }, &datagram);
+        if self.plan.transport == Transport::Tcp {
+            return self.write(way, to, &datagram);
+        }
         self.stranger.see(from, to, &datagram);
         let is_data = datagram.first().is_some_and(|first| is_data(*first));
         let fate = self.net.send(from, to, datagram, self.now);
         if !is_data && fate != (Fate::Sent { copies: 1, damaged: false }) {
             self.note(|| format!("    {fate:?}"));
         }
+    }
+
+    /// Sends a packet in its stream. Where that has just ended, it goes nowhere.
+    fn write(&mut self, way: Way, to: SocketAddr, packet: &[u8]) {
+        let (stream, by) = match way {
+            Way::Up => (self.client.stream(), End::Client),
+            Way::Down => (self.server.stream(to), End::Server),
+        };
+        let (Some(id), Ok(length)) = (stream, frame_length(packet)) else { return };
+        self.trace.tally("packets in streams");
+        self.net.write(id, by, [&length, packet].concat(), self.now);
     }
 
     fn take_client_news(&mut self, news: client::News) -> Result<(), Violation> {
@@ -298,6 +346,11 @@ impl<'a> Run<'a> {
                 self.say("client", || format!("has key {key_id}"));
                 self.trace.tally("client keys");
                 Ok(())
+            }
+            client::News::NoStream(why) => {
+                self.say("client", || format!("no stream: {why}"));
+                self.trace.tally("no stream");
+                self.disturbed("the stream was lost")
             }
             client::News::Began => {
                 self.say("client", || String::from("begins a session"));

@@ -12,9 +12,11 @@ use mrvpn_proto::server::{
     ClientId, Farewell, Gone, LoginRequest, Push, Server as Protocol, ServerConfig, ServerData, ServerEvent,
     TlsAcceptor,
 };
+use mrvpn_proto::stream::Framer;
 use mrvpn_proto::{Inner, PING, PeerId, is_data};
 
 use super::plan::Plan;
+use crate::sim::net::{StreamEvent, StreamId};
 use crate::sim::seed::Dice;
 
 /// Where the server listens.
@@ -37,9 +39,18 @@ pub(super) struct Server {
     pub(super) login_takes: Duration,
     /// It is dead or stopped until then.
     away: Option<Away>,
-    waiting: VecDeque<(SocketAddr, Vec<u8>)>,
+    waiting: VecDeque<Came>,
+    /// Streams of TCP by where they come from, and what came by them.
+    streams: BTreeMap<SocketAddr, (StreamId, Framer)>,
+    /// Streams that it closes, once what it sends is on its way.
+    pub(super) closes: Vec<StreamId>,
     pub(super) outbox: Vec<(SocketAddr, Vec<u8>)>,
     pub(super) news: Vec<News>,
+}
+
+enum Came {
+    Datagram(SocketAddr, Vec<u8>),
+    Stream(StreamId, StreamEvent),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +62,8 @@ enum Away {
 /// One session of the client.
 #[derive(Debug, Default)]
 struct Served {
+    /// Where it began.
+    from: Option<SocketAddr>,
     data: ServerData,
     lease: u32,
     up: bool,
@@ -102,6 +115,8 @@ impl Server {
             login_takes: Duration::ZERO,
             away: None,
             waiting: VecDeque::new(),
+            streams: BTreeMap::new(),
+            closes: Vec::new(),
             outbox: Vec::new(),
             news: Vec::new(),
         }
@@ -142,6 +157,12 @@ impl Server {
         self.clients.clear();
         self.pending.clear();
         self.waiting.clear();
+        self.streams.clear();
+    }
+
+    /// Whether it is dead.
+    pub(super) const fn is_dead(&self) -> bool {
+        matches!(self.away, Some(Away::Dead(_)))
     }
 
     /// It does nothing until then, but its socket takes what comes.
@@ -162,8 +183,11 @@ impl Server {
             }
             Some(Away::Stopped(_)) => {
                 self.away = None;
-                while let Some((from, datagram)) = self.waiting.pop_front() {
-                    self.receive(from, datagram, now);
+                while let Some(came) = self.waiting.pop_front() {
+                    match came {
+                        Came::Datagram(from, datagram) => self.receive(from, datagram, now),
+                        Came::Stream(id, event) => self.take_stream(id, event, now),
+                    }
                 }
             }
             None => {}
@@ -183,8 +207,53 @@ impl Server {
                 self.receive(from, datagram, now);
                 self.drain(now);
             }
-            Some(Away::Stopped(_)) if self.waiting.len() < SOCKET => self.waiting.push_back((from, datagram)),
+            Some(Away::Stopped(_)) if self.waiting.len() < SOCKET => {
+                self.waiting.push_back(Came::Datagram(from, datagram))
+            }
             Some(Away::Stopped(_) | Away::Dead(_)) => {}
+        }
+    }
+
+    /// Something happened to a stream.
+    pub(super) fn take_stream_event(&mut self, id: StreamId, event: StreamEvent, now: Moment) {
+        match self.away {
+            None => {
+                self.take_stream(id, event, now);
+                self.drain(now);
+            }
+            Some(Away::Stopped(_)) => self.waiting.push_back(Came::Stream(id, event)),
+            Some(Away::Dead(_)) => {}
+        }
+    }
+
+    /// The stream by which this address is reached.
+    pub(super) fn stream(&self, to: SocketAddr) -> Option<StreamId> {
+        self.streams.get(&to).map(|(id, _)| *id)
+    }
+
+    fn take_stream(&mut self, id: StreamId, event: StreamEvent, now: Moment) {
+        let from = self.streams.iter().find(|(_, (own, _))| *own == id).map(|(from, _)| *from);
+        match (event, from) {
+            (StreamEvent::Accepted { from, .. }, _) => {
+                self.streams.insert(from, (id, Framer::new(0)));
+            }
+            (StreamEvent::Bytes(_, bytes), Some(from)) => {
+                let Some((_, framer)) = self.streams.get_mut(&from) else { return };
+                let mut packets = Vec::new();
+                let whole = framer.push(&bytes) == bytes.len();
+                while let Ok(Some(place)) = framer.next_packet() {
+                    packets.push(framer.packet(place).to_vec());
+                }
+                if !whole || framer.next_packet().is_err() {
+                    self.news.push(News::Wrong("I-6", String::from("a stream that is no stream of packets")));
+                }
+                packets.into_iter().for_each(|packet| self.receive(from, packet, now));
+            }
+            (StreamEvent::Ended(_), Some(from)) => {
+                self.streams.remove(&from);
+                self.protocol.closed(from, now);
+            }
+            (StreamEvent::Connected | StreamEvent::Refused | StreamEvent::Bytes(..) | StreamEvent::Ended(_), _) => {}
         }
     }
 
@@ -264,8 +333,8 @@ impl Server {
 
     fn take_event(&mut self, id: ClientId, event: ServerEvent, now: Moment) {
         match event {
-            ServerEvent::Began { .. } => {
-                if self.clients.insert(id, Served::default()).is_some() {
+            ServerEvent::Began { from } => {
+                if self.clients.insert(id, Served { from: Some(from), ..Served::default() }).is_some() {
                     self.news.push(News::Wrong("I-9", format!("two sessions have the number {id}")));
                 }
             }
@@ -290,7 +359,8 @@ impl Server {
             }
             ServerEvent::ExitNotify | ServerEvent::Said(_) => {}
             ServerEvent::Gone(why) => {
-                self.clients.remove(&id);
+                let stream = self.clients.remove(&id).and_then(|client| self.streams.remove(&client.from?));
+                self.closes.extend(stream.map(|(id, _)| id));
                 self.pending.retain(|(_, whose, _)| *whose != id);
                 self.news.push(News::Gone(id, why));
             }
