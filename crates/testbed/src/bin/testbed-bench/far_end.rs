@@ -1,6 +1,6 @@
 //! The server that a lab's clients connect to: Debian's, or a region server of ours in a process of its own.
 
-use std::time::Duration;
+use std::{env, path::PathBuf, time::Duration};
 
 use mrvpn_testbed::{
     Netns, OPENVPN_PORT, OpenvpnServer, Outside, Pki, Process, ProfileText, Scratch, Seat, ServerOptions, Transport,
@@ -69,7 +69,7 @@ impl FarEnd {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
         };
-        let mut command = netns.command(helper());
+        let mut command = netns.command(beside_this_program("testbed-helper"));
         command.args(["region", "--name", "uk", "--network", "10.100.0.0/16", "--wrapping", "none"]);
         command.args([
             "--listen",
@@ -90,4 +90,9 @@ impl FarEnd {
         let read = |number| std::fs::read_to_string(path(number)).unwrap_or_default();
         (Self::Region(process), (0..wanted.profiles).map(read).collect())
     }
+}
+
+/// A program that was built together with this one.
+fn beside_this_program(name: &str) -> PathBuf {
+    env::current_exe().map(|path| path.with_file_name(name)).unwrap_or_else(|_| PathBuf::from(name))
 }
