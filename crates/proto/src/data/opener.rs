@@ -44,20 +44,6 @@ pub enum OpenError {
     Worn,
 }
 
-impl OpenError {
-    /// A short name for counters and status.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Short => "data-short",
-            Self::Forged => "data-forged",
-            Self::Replayed => "data-replayed",
-            Self::Empty => "data-empty",
-            Self::Worn => "data-worn",
-        }
-    }
-}
-
 const AD: usize = 8;
 const TAG: usize = 16;
 
@@ -115,5 +101,84 @@ impl fmt::Debug for Opener {
             .field("window", &self.window)
             .field("forgeries", &self.forgeries)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mrvpn_profile::Cipher;
+
+    use super::super::{DataKeys, Sealer};
+    use super::*;
+    use crate::ids::PeerId;
+    use crate::key_block::KeyBlock;
+    use crate::wrapping::Side;
+
+    fn keys(cipher: Cipher) -> (Sealer, Opener) {
+        let block = KeyBlock::from_bytes([7; KeyBlock::LEN]);
+        let keys = |side| DataKeys::new(&block, side, cipher, KeyId::FIRST, PeerId::new(1).unwrap());
+        (keys(Side::Client).sealer, keys(Side::Server).opener)
+    }
+
+    /// What becomes of one more good packet.
+    fn open(sealer: &mut Sealer, opener: &mut Opener) -> Result<usize, OpenError> {
+        let mut frame = [7; Sealer::HEADROOM + 32];
+        sealer.seal(&mut frame).unwrap();
+        opener.open(&mut frame, Moment::default()).map(|inner| inner.len())
+    }
+
+    // proves: T-14
+    #[test]
+    fn a_key_that_opened_all_it_may_opens_no_more() {
+        for (spent, expected) in [(limits::GCM_USAGE - 1, Ok(32)), (limits::GCM_USAGE, Err(OpenError::Worn))] {
+            let (mut sealer, mut opener) = keys(Cipher::Aes256Gcm);
+            opener.age(spent);
+            assert_eq!(open(&mut sealer, &mut opener), expected, "{spent}");
+        }
+        let (mut sealer, mut opener) = keys(Cipher::ChaCha20Poly1305);
+        opener.age(u64::MAX);
+        assert_eq!(open(&mut sealer, &mut opener), Ok(32), "this cipher has no such limit");
+    }
+
+    // proves: T-05, T-14
+    #[test]
+    fn a_key_that_was_guessed_at_too_often_opens_no_more() {
+        let (mut sealer, mut opener) = keys(Cipher::ChaCha20Poly1305);
+        opener.forgeries = limits::FORGERIES - 1;
+        assert_eq!(open(&mut sealer, &mut opener), Ok(32));
+        let mut forged = [7; Sealer::HEADROOM + 32];
+        sealer.seal(&mut forged).unwrap();
+        forged[Sealer::HEADROOM] ^= 1;
+        assert_eq!(opener.open(&mut forged, Moment::default()), Err(OpenError::Forged));
+        assert_eq!(open(&mut sealer, &mut opener), Err(OpenError::Worn));
+    }
+
+    // proves: T-14
+    #[test]
+    fn a_key_is_replaced_at_seven_eighths_of_its_use_or_half_of_its_forgeries() {
+        let half = limits::FORGERIES / 2;
+        for (spent, forgeries, worn) in [
+            (0, 0, false),
+            (limits::GCM_USAGE_WORN, half - 1, false),
+            (limits::GCM_USAGE_WORN + 1, 0, true),
+            (0, half, true),
+            (0, half + 1, true),
+            (limits::GCM_USAGE_WORN + 1, half, true),
+        ] {
+            let (_, mut opener) = keys(Cipher::Aes256Gcm);
+            opener.age(spent);
+            opener.forgeries = forgeries;
+            assert_eq!(opener.worn(), worn, "{spent} {forgeries}");
+        }
+    }
+
+    // proves: I-11
+    #[test]
+    fn keys_are_shown_by_their_cipher_alone() {
+        let (sealer, opener) = keys(Cipher::Aes256Gcm);
+        assert_eq!(format!("{sealer:?}"), "Sealer { cipher: Aes256Gcm, next: Some(1), .. }");
+        let shown = format!("{opener:?}");
+        assert!(shown.starts_with("Opener { cipher: Aes256Gcm, window: ") && shown.ends_with("forgeries: 0, .. }"));
+        assert!(!shown.contains("7, 7"), "{shown}");
     }
 }

@@ -234,3 +234,60 @@ impl Wrapper {
         stamp
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mrvpn_profile::{Digest, KeyDirection, StaticKey};
+
+    use super::*;
+    use crate::control::Acks;
+    use crate::ids::SessionId;
+
+    fn wraps() -> [Wrap; 4] {
+        let key = StaticKey::from_bytes(vec![0x5a; 256]).unwrap();
+        [
+            Wrap::None,
+            Wrap::TlsAuth { key: key.clone(), direction: KeyDirection::Both, digest: Digest::Sha256 },
+            Wrap::TlsCrypt { key: key.clone() },
+            Wrap::TlsCryptV2 { key, wrapped: vec![0x5a; 300] },
+        ]
+    }
+
+    fn client(wrap: &Wrap) -> Wrapper {
+        Wrapper::new(wrap, Side::Client, WallTime::from_unix(1_780_000_000))
+    }
+
+    #[test]
+    fn packets_travel_bare_without_a_wrapping_alone() {
+        let bare: Vec<bool> = wraps().iter().map(|wrap| client(wrap).is_none()).collect();
+        assert_eq!(bare, [true, false, false, false]);
+    }
+
+    // proves: I-11
+    #[test]
+    fn a_wrapping_is_shown_without_its_keys() {
+        for (wrap, name) in wraps().iter().zip(["None", "TlsAuth(SHA256)", "TlsCrypt", "TlsCryptV2(resend: false)"]) {
+            let shown = format!("{:?}", client(wrap));
+            assert!(shown.contains(&format!("({name})")) || shown.contains(&format!("kind: {name}")), "{shown}");
+            assert!(!shown.contains("90, 90") && !shown.to_lowercase().contains("5a5a"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_forger_makes_the_same_packet_or_one_of_another_time() {
+        let head =
+            ControlHead { opcode: Opcode::ControlV1, key_id: KeyId::FIRST, session: SessionId::new([7; 8]).unwrap() };
+        let packet = ControlPacket { head, acks: Acks::NONE, message: Some(MessageId::RESET), payload: b"tls" };
+        let mut body = Vec::new();
+        packet.emit_body(&mut body);
+        for wrap in wraps() {
+            let made = client(&wrap).wrap_any(head, body.clone(), None);
+            assert_eq!(made, client(&wrap).wrap(&packet));
+            let stamp = Stamp { id: PacketId::FIRST, time: 7 };
+            let forged = client(&wrap).wrap_any(head, body.clone(), Some(stamp));
+            let server = Wrapper::new(&wrap, Side::Server, WallTime::from_unix(1_780_000_000));
+            let got = server.unwrap(&forged, Moment::default()).unwrap();
+            assert_eq!(got.stamp(), if client(&wrap).is_none() { None } else { Some(stamp) });
+        }
+    }
+}
