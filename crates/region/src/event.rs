@@ -1,6 +1,8 @@
 //! What happens at a region, for those who want to know what the far end saw.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::seen::ClientSeen;
 
@@ -46,4 +48,26 @@ pub enum RegionEvent {
         /// Why. Foreign text in it is escaped.
         why: String,
     },
+}
+
+/// What happens at one region, one after another; ends with the region.
+#[derive(Clone, Debug)]
+pub struct Events(Arc<Mutex<Receiver<RegionEvent>>>);
+
+impl Events {
+    pub(crate) fn new(receiver: Receiver<RegionEvent>) -> Self {
+        Self(Arc::new(Mutex::new(receiver)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Receiver<RegionEvent>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Iterator for Events {
+    type Item = RegionEvent;
+
+    fn next(&mut self) -> Option<RegionEvent> {
+        self.lock().recv().ok()
+    }
 }

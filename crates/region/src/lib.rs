@@ -22,7 +22,7 @@ mod worker; // one thread of the data path
 
 pub use authority::Authority;
 pub use error::RegionError;
-pub use event::RegionEvent;
+pub use event::{Events, RegionEvent};
 pub use mrvpn_proto::server::Farewell;
 pub use region::Region;
 pub use seen::{ClientSeen, Lost, Traffic};

@@ -3,8 +3,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::control::{Beginning, Control, Listener, Outside, Request, Shown};
 use crate::device;
 use crate::directory::Directory;
 use crate::error::RegionError;
-use crate::event::RegionEvent;
+use crate::event::{Events, RegionEvent};
 use crate::limits::{EVENTS, UPCALLS};
 use crate::seen::{ClientSeen, Losses, Lost};
 use crate::spec::{Listen, RegionSpec, Transport, Wrapping};
@@ -36,7 +36,7 @@ pub struct Region {
     spec: RegionSpec,
     requests: SyncSender<Request>,
     wake: Arc<OwnedFd>,
-    events: Mutex<Receiver<RegionEvent>>,
+    events: Events,
     shown: Arc<Shown>,
     losses: Arc<Losses>,
     control: Option<JoinHandle<()>>,
@@ -84,7 +84,7 @@ impl Region {
         });
         let thread = thread::Builder::new().name(format!("{}-control", spec.name));
         let control = thread.spawn(move || control.run()).map_err(system)?;
-        Ok(Self { requests, wake, events: Mutex::new(events), shown, losses, control: Some(control), spec })
+        Ok(Self { requests, wake, events: Events::new(events), shown, losses, control: Some(control), spec })
     }
 
     /// What it was started as.
@@ -117,13 +117,20 @@ impl Region {
     /// [`EVENTS`] that nobody takes the newest are lost.
     #[must_use]
     pub fn wait_event(&self, limit: Duration) -> Option<RegionEvent> {
-        self.events().recv_timeout(limit).ok()
+        self.events.lock().recv_timeout(limit).ok()
     }
 
     /// What happened and was not taken yet.
     #[must_use]
     pub fn poll_event(&self) -> Option<RegionEvent> {
-        self.events().try_recv().ok()
+        self.events.lock().try_recv().ok()
+    }
+
+    /// What happens, for a thread of its own: each step waits, until the region has ended. Who else asks for events
+    /// meanwhile waits as well.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.events.clone()
     }
 
     /// Begins a renegotiation with each client.
@@ -149,10 +156,6 @@ impl Region {
         if self.requests.send(request).is_ok() {
             worker::wake(&self.wake);
         }
-    }
-
-    fn events(&self) -> MutexGuard<'_, Receiver<RegionEvent>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

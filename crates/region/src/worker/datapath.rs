@@ -193,6 +193,7 @@ pub(super) fn outward(worker: &mut Worker, now: Moment) {
         }
     }
     worker.read = buffer;
+    (worker.read_packets, worker.read_bytes) = (reads, bytes);
 }
 
 /// One packet out: whose it is, by its destination.

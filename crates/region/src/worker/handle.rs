@@ -110,6 +110,8 @@ pub(crate) fn build(name: &str, built: Built) -> io::Result<Vec<WorkerHandle>> {
             called: false,
             next_ping: Moment::default(),
             busy: false,
+            read_packets: 0,
+            read_bytes: 0,
             losses: Arc::clone(&built.losses),
         };
         let thread = thread::Builder::new().name(format!("{name}-{index}")).spawn(move || worker.run())?;

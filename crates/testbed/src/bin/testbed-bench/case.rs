@@ -180,8 +180,10 @@ fn packets(lab: &Lab, client: &Client) -> Vec<Figure> {
     vec![
         figure("up, thousand packets/s", up.packets / 1e3),
         figure("up, client CPU-µs/packet", up.cpu_per_packet * 1e6),
+        figure("up, server CPU-µs/packet", up.server_cpu_per_packet * 1e6),
         figure("down, thousand packets/s", down.packets / 1e3),
         figure("down, client CPU-µs/packet", down.cpu_per_packet * 1e6),
+        figure("down, server CPU-µs/packet", down.server_cpu_per_packet * 1e6),
     ]
 }
 

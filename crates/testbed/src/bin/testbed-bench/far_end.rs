@@ -3,8 +3,7 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use mrvpn_testbed::{
-    Netns, OPENVPN_PORT, OpenvpnServer, Outside, Pki, Process, ProfileText, Scratch, Seat, ServerOptions, Transport,
-    UK, helper,
+    Netns, OPENVPN_PORT, OpenvpnServer, Outside, Pki, Process, ProfileText, Scratch, Seat, ServerOptions, Transport, UK,
 };
 
 /// Which server.
@@ -51,6 +50,14 @@ impl FarEnd {
         match self {
             Self::Stock(server) => server.pid(),
             Self::Region(process) => process.pid(),
+        }
+    }
+
+    /// How many clients it has let in so far, by what it says.
+    pub(crate) fn sessions(&self) -> usize {
+        match self {
+            Self::Stock(server) => server.log().matches("Peer Connection Initiated").count(),
+            Self::Region(process) => process.stdout().lines().filter(|line| line.starts_with("Up(")).count(),
         }
     }
 

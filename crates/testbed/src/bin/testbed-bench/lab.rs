@@ -71,6 +71,8 @@ pub(crate) struct Run {
     pub(crate) packets: f64,
     /// CPU seconds of the client's process for each datagram received.
     pub(crate) cpu_per_packet: f64,
+    /// The same of the server's.
+    pub(crate) server_cpu_per_packet: f64,
     /// CPUs busy with neither the client's process nor anything else of this run, as an average; above 0.15 the run is not
     /// a quiet one.
     pub(crate) foreign: f64,
@@ -206,9 +208,10 @@ impl Lab {
         });
     }
 
-    /// Asks a client to connect anew and waits until the tunnel answers again; after how many seconds.
+    /// Asks a client to connect anew and waits until the server has let it in again and the tunnel answers; after how many
+    /// seconds.
     pub(crate) fn reconnect(&self, client: &Client) -> f64 {
-        let begin = Instant::now();
+        let (before, begin) = (self.server.sessions(), Instant::now());
         match client {
             Client::Openvpn(process) => process.signal(Signal::USR1),
             Client::Mrvpn(engine) => {
@@ -216,6 +219,7 @@ impl Lab {
                 assert!(done.status.success(), "{done:?}");
             }
         }
+        wait_until("a new session", Duration::from_secs(10), || (self.server.sessions() > before).then_some(()));
         self.wait_ping();
         begin.elapsed().as_secs_f64()
     }
@@ -315,6 +319,7 @@ impl Lab {
             gbits: received("bits_per_second") / 1e9,
             packets: packets / received("seconds"),
             cpu_per_packet: cpu.as_secs_f64() / packets,
+            server_cpu_per_packet: server.as_secs_f64() / packets,
             cpu_per_gb: cpu.as_secs_f64() / (bytes / 1e9),
             server_cpu_per_gb: server.as_secs_f64() / (bytes / 1e9),
             foreign: foreign.max(0.0) / wall.as_secs_f64(),

@@ -6,7 +6,6 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, Write},
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,12 +15,6 @@ use serde_json::json;
 
 use crate::arguments::Arguments;
 
-/// How often it is looked whether something has happened.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// The region while it runs; shared with the thread that tells its events.
-type Running = Arc<Mutex<Option<Region>>>;
-
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let spec = spec(arguments)?;
     for profile in arguments.all("profile") {
@@ -29,24 +22,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         let text = spec.profile(user).map_err(|error| error.to_string())?;
         std::fs::write(path, text).map_err(|error| format!("{path}: {error}"))?;
     }
-    let running: Running = Arc::new(Mutex::new(Some(start(&spec)?)));
-    tell_events(Arc::clone(&running));
-    say("ready")?;
+    let mut running = Some(start(&spec)?);
     let mut asked = false;
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         asked = true;
-        let mut place = running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(region) = place.as_ref() else { return Ok(()) };
+        let Some(region) = &running else { return Ok(()) };
         match line.split_once(' ').unwrap_or((&line, "")) {
             ("clients", _) => say(&clients(region))?,
             ("renegotiate", _) => region.renegotiate(),
             ("restart", word) => {
-                stop(place.take(), farewell(word)?);
-                *place = Some(start(&spec)?);
-                say("ready")?;
+                stop(running.take(), farewell(word)?);
+                running = Some(start(&spec)?);
             }
             ("stop", word) => {
-                stop(place.take(), farewell(word)?);
+                stop(running.take(), farewell(word)?);
                 return Ok(());
             }
             (other, _) => return Err(format!("no such request: {other:?}")),
@@ -59,25 +48,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 fn start(spec: &RegionSpec) -> Result<Region, String> {
-    Region::start(spec.clone()).map_err(|error| error.to_string())
+    let region = Region::start(spec.clone()).map_err(|error| error.to_string())?;
+    let events = region.events();
+    std::thread::spawn(move || {
+        // Who does not listen misses nothing.
+        events.for_each(|event| drop(say(&format!("{event:?}"))));
+    });
+    say("ready")?;
+    Ok(region)
 }
 
 fn stop(region: Option<Region>, farewell: Farewell) {
     if let Some(region) = region {
         region.stop(farewell);
     }
-}
-
-fn tell_events(running: Running) {
-    std::thread::spawn(move || {
-        loop {
-            if let Some(region) = running.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                // Who does not listen misses nothing.
-                std::iter::from_fn(|| region.poll_event()).for_each(|event| drop(say(&format!("{event:?}"))));
-            }
-            std::thread::sleep(LOOK);
-        }
-    });
 }
 
 fn farewell(word: &str) -> Result<Farewell, String> {
