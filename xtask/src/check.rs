@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::{
-    error_codes, layers,
+    error_codes, hashes, layers,
     sources::{self, root},
     step::{Reasons, report},
     threats,
@@ -19,6 +19,7 @@ pub(crate) fn run() -> bool {
         report("threat rows", threats::check),
         report("error codes", error_codes::check),
         report("processes", no_processes),
+        report("hashes", hashes::check),
         report("clippy", || cargo(&clippy)),
         report("doc", || cargo(&doc)),
         report("deny", deny),

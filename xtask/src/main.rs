@@ -11,6 +11,7 @@
 mod cargo_test; // runs `cargo test` and adds up what it says
 mod check; // all that is checked without running the program
 mod error_codes; // each is documented
+mod hashes; // maps by hash have a random key
 mod layers; // the map of crates
 mod machine; // Debian packages and rights that kernel tests need
 mod metadata; // what cargo says of the workspace

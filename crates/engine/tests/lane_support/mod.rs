@@ -18,8 +18,8 @@ use mrvpn_proto::wrapping::Side;
 use mrvpn_proto::{DataKeys, KeyId, PeerId, Sealer};
 use mrvpn_router::packet::checksum::{Sum, pseudo_v4};
 use mrvpn_router::{
-    Attachment, Checksum, Claim, ClaimOrigin, DefaultChoice, Defaults, DropReason, Fallback, LeaseId, Offload,
-    OwnAddresses, Policy, PolicyInput, SegmentKind, Segmentation, TunnelId, TunnelState, TunnelView,
+    AppId, Attachment, Checksum, Claim, ClaimOrigin, DefaultChoice, Defaults, DropReason, Fallback, FlowTuple, LeaseId,
+    Offload, OwnAddresses, Policy, PolicyInput, SegmentKind, Segmentation, TunnelId, TunnelState, TunnelView,
 };
 
 /// The first tunnel: claims 203.0.113.0/24, inner address 10.100.0.2.
@@ -128,6 +128,8 @@ pub(crate) struct HandQueue {
     pub(crate) full: bool,
     pub(crate) gone: bool,
     pub(crate) down: bool,
+    /// Flows whose programs were asked for: each has one of its own.
+    pub(crate) asked: Vec<FlowTuple>,
 }
 
 impl Queue for HandQueue {
@@ -155,6 +157,11 @@ impl Queue for HandQueue {
 
     fn capabilities(&self) -> QueueCapabilities {
         self.capabilities
+    }
+
+    fn app(&mut self, flow: &FlowTuple) -> Option<AppId> {
+        self.asked.push(*flow);
+        Some(AppId { uid: u32::from(flow.source_port?), cgroup: 1 })
     }
 }
 
