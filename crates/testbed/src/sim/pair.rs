@@ -12,6 +12,7 @@ mod client;
 mod client_keys;
 mod ends;
 mod plan;
+mod plant;
 mod probe;
 mod run;
 mod server;
@@ -23,6 +24,7 @@ use ends::Ends;
 
 pub use action::{Action, What};
 pub use plan::{Plan, Wrapping};
+pub use plant::Plant;
 
 /// One client and one server, by the seed alone.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,13 +1,19 @@
 //! The command line.
 
 /// How it is used.
-pub(crate) const USAGE: &str = "usage: mrvpn-sim [--pair N] [--from S]";
+pub(crate) const USAGE: &str = "usage: mrvpn-sim [--seeds N] [--pair N] [--tls N] [--from S]
+    --seeds N   so many seeds of everything that is exact
+    --pair N    so many seeds of one client and one server
+    --tls N     the same over real TLS: it does not repeat exactly
+    --from S    the first seed, 0 unless said otherwise";
 
 /// What to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arguments {
     /// Seeds of [`mrvpn_testbed::sim::Pair`].
     pub(crate) pair: u64,
+    /// Seeds of [`mrvpn_testbed::sim::pair::PairOverTls`].
+    pub(crate) tls: u64,
     /// The first seed.
     pub(crate) from: u64,
 }
@@ -26,12 +32,13 @@ impl Arguments {
                 text.parse().map_err(|_| format!("{word} needs a number, not {text:?}"))
             };
             match word.as_str() {
-                "--pair" => arguments.pair = number()?,
+                "--seeds" | "--pair" => arguments.pair = number()?,
+                "--tls" => arguments.tls = number()?,
                 "--from" => arguments.from = number()?,
                 _ => return Err(format!("unknown: {word}")),
             }
         }
-        if arguments.pair == 0 { Err(String::from("nothing to run")) } else { Ok(arguments) }
+        if arguments.pair == 0 && arguments.tls == 0 { Err(String::from("nothing to run")) } else { Ok(arguments) }
     }
 }
 
@@ -45,7 +52,8 @@ mod tests {
 
     #[test]
     fn numbers_are_read_and_anything_else_is_named() {
-        assert_eq!(parse("--pair 10 --from 7"), Ok(Arguments { pair: 10, from: 7 }));
+        assert_eq!(parse("--pair 10 --from 7"), Ok(Arguments { pair: 10, tls: 0, from: 7 }));
+        assert_eq!(parse("--seeds 10 --tls 3"), Ok(Arguments { pair: 10, tls: 3, from: 0 }));
         assert_eq!(parse(""), Err(String::from("nothing to run")));
         assert_eq!(parse("--pair"), Err(String::from("--pair needs a number")));
         assert_eq!(parse("--pair x"), Err(String::from("--pair needs a number, not \"x\"")));

@@ -1,4 +1,4 @@
-//! Runs simulations by the thousand: `mrvpn-sim --pair N [--from S]`. `cargo xtask sim` builds and starts it. It prints how
+//! Runs simulations by the thousand: `mrvpn-sim --seeds N [--from S]`. `cargo xtask sim` builds and starts it. It prints how
 //! far it is, and of each failed run its seed, the actions that are needed, and who said what. Exit code 1 where a run
 //! failed, 2 where the command line is wrong.
 
@@ -7,6 +7,7 @@ mod output;
 
 use std::process::ExitCode;
 
+use mrvpn_testbed::sim::pair::PairOverTls;
 use mrvpn_testbed::sim::{Pair, Report, Scenario, Seeds, run_many};
 
 use arguments::Arguments;
@@ -24,7 +25,20 @@ fn main() -> ExitCode {
     if arguments.pair > 0 {
         fine &= run(&Pair, Seeds::new(arguments.from, arguments.pair));
     }
+    if arguments.tls > 0 {
+        fine &= over_tls(Seeds { repeat_each: 0, ..Seeds::new(arguments.from, arguments.tls) });
+    }
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn over_tls(seeds: Seeds) -> bool {
+    match PairOverTls::new() {
+        Ok(pair) => run(&pair, seeds),
+        Err(reason) => {
+            output::say(&format!("no certificates can be made: {reason}"));
+            false
+        }
+    }
 }
 
 /// Runs these seeds of a scenario; whether all went well.

@@ -81,6 +81,8 @@ enum Piece {
 
 /// What is lost is sent again after so long, then after twice that (RFC 6298 has 200 ms as Linux's least).
 const AGAIN: Duration = Duration::from_millis(200);
+/// What the server's kernel says by itself takes so long.
+const ANSWER: Duration = Duration::from_millis(20);
 /// While nothing passes it is tried so often.
 const WHILE_CUT: Duration = Duration::from_secs(1);
 
@@ -95,7 +97,7 @@ impl Streams {
         for stream in self.streams.values_mut().filter(|stream| stream.server == at && !stream.broken) {
             stream.broken = true;
             stream.up.on_way.clear();
-            stream.down.push(Piece::End, now + AGAIN / 10);
+            stream.down.push(Piece::End, now + ANSWER);
         }
     }
 
@@ -154,26 +156,26 @@ impl Streams {
                 stream.direction(to).postpone(now + WHILE_CUT);
                 continue;
             }
-            let (_, piece) = stream.direction(to).on_way.pop_front()?;
-            if let Some(event) = self.arrive(id, to, piece, now) {
+            let (at, piece) = stream.direction(to).on_way.pop_front()?;
+            if let Some(event) = self.arrive(id, to, piece, at) {
                 return Some((id, event));
             }
         }
     }
 
-    fn arrive(&mut self, id: StreamId, to: End, piece: Piece, now: Moment) -> Option<StreamEvent> {
+    fn arrive(&mut self, id: StreamId, to: End, piece: Piece, at: Moment) -> Option<StreamEvent> {
         let stream = self.streams.get_mut(&id)?;
         if stream.broken && to == End::Server {
             // Nobody knows this stream there: it is reset.
             stream.up.on_way.clear();
-            stream.down.push(Piece::End, now + AGAIN / 10);
+            stream.down.push(Piece::End, at + ANSWER);
             return None;
         }
         match piece {
             Piece::Connect => {
                 let listens = self.listeners.contains(&stream.server);
                 stream.broken = !listens;
-                stream.down.push(if listens { Piece::Accept } else { Piece::Refuse }, now + AGAIN / 10);
+                stream.down.push(if listens { Piece::Accept } else { Piece::Refuse }, at + ANSWER);
                 listens.then_some(StreamEvent::Accepted { from: stream.seen, to: stream.server })
             }
             Piece::Accept => Some(StreamEvent::Connected),

@@ -8,6 +8,7 @@ use mrvpn_profile::{
 use mrvpn_proto::SessionConfig;
 use mrvpn_proto::server::{ServerConfig, ServerKey, ServerTransport, ServerWrap};
 
+use super::plant::Plant;
 use crate::sim::net::Noise;
 use crate::sim::seed::Dice;
 
@@ -55,6 +56,8 @@ pub struct Plan {
     pub noise: Noise,
     /// How long faults happen.
     pub length: Duration,
+    /// A fault made on purpose.
+    pub plant: Option<Plant>,
 }
 
 /// How control packets are wrapped.
@@ -112,6 +115,7 @@ impl Plan {
             probe_every: Duration::from_millis(*dice.pick(&[20, 150, 700, 2_500])),
             noise: Noise::random(&mut dice),
             length: length(&mut dice),
+            plant: None,
         }
     }
 
@@ -139,6 +143,7 @@ impl Plan {
             probe_every: SECOND,
             noise: Noise::NONE,
             length: 60 * SECOND,
+            plant: None,
         }
     }
 

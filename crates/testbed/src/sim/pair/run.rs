@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
@@ -15,6 +16,7 @@ use super::action::{Action, What};
 use super::client::{self, CLIENT, Client, Wish};
 use super::ends::Ends;
 use super::plan::Plan;
+use super::plant::Plant;
 use super::probe::{Book, Way};
 use super::server::{self, SERVER, Server};
 use super::stranger::Stranger;
@@ -136,7 +138,7 @@ impl<'a> Run<'a> {
                 return Err(self.violation("I-7", format!("packet {number} {way:?}, sent at {at}, was lost")));
             }
         }
-        match self.server.sessions() {
+        match self.server.sessions() + usize::from(self.plan.plant == Some(Plant::Remembered)) {
             1 => Ok(()),
             sessions => Err(self.violation("I-9", format!("the server remembers {sessions} sessions of one client"))),
         }
@@ -180,7 +182,8 @@ impl<'a> Run<'a> {
             self.take_stream_event(id, event, wall);
             self.settle()?;
         }
-        if self.client.due().is_some_and(|due| due <= self.now) {
+        let heeded = self.plan.plant != Some(Plant::LeftBehind) || self.calm_from.is_none();
+        if heeded && self.client.due().is_some_and(|due| due <= self.now) {
             self.client.handle_timeout(wall, self.now);
         }
         if self.server.due().is_some_and(|due| due <= self.now) {
@@ -236,6 +239,7 @@ impl<'a> Run<'a> {
     fn act(&mut self, what: &What) {
         self.note(|| format!("{what:?}"));
         self.trace.tally("actions");
+        assert!(self.plan.plant != Some(Plant::Panics), "planted");
         let now = self.now;
         match what {
             What::Noise(noise) => self.net.set_noise_everywhere(noise.clone()),
@@ -247,7 +251,7 @@ impl<'a> Run<'a> {
                 self.net.kill_listener(SERVER, now);
             }
             What::Stop(time) => self.server.stop(now + *time),
-            What::Sleep(time) => self.client.asleep_until = Some(now + *time),
+            What::Sleep(time) => self.client.asleep_until = self.client.asleep_until.max(Some(now + *time)),
             What::ClientRenews if self.client.is_asleep() => {}
             What::ClientRenews => self.client.renegotiate(now),
             What::Leaves if self.client.is_asleep() => {}
@@ -367,6 +371,9 @@ impl<'a> Run<'a> {
         if reason.is_final() && !matches!(reason, EndReason::Closed) {
             return Err(self.violation("I-7", format!("the client would never try again: {reason}")));
         }
+        if self.plan.plant == Some(Plant::NeverBack) {
+            self.client.asleep_until = Some(Moment::from_nanos(u64::MAX));
+        }
         self.disturbed("a session ended")
     }
 
@@ -405,7 +412,18 @@ impl<'a> Run<'a> {
     fn arrive(&mut self, way: Way, lease: u32, packet: &[u8]) -> Result<(), Violation> {
         self.hash.moment(self.now);
         self.hash.bytes(packet.get(..14).unwrap_or(packet));
-        self.book.arrive(way, lease, packet).map_err(|what| self.violation("I-12", what))
+        let mut packet = packet.to_vec();
+        let (mut lease, mut times) = (lease, 1);
+        match self.plan.plant {
+            Some(Plant::Twice) => times = 2,
+            Some(Plant::Changed) => packet.last_mut().into_iter().for_each(|byte| *byte ^= 1),
+            Some(Plant::OtherSession) => lease += 1,
+            Some(Plant::Lost) if self.calm_from.is_some() => times = 0,
+            Some(Plant::NeverTheSame) => self.hash.number(NEVER_THE_SAME.fetch_add(1, Ordering::Relaxed)),
+            Some(Plant::Lost | Plant::NeverBack | Plant::LeftBehind | Plant::Remembered | Plant::Panics) | None => {}
+        }
+        let mut arrive = || self.book.arrive(way, lease, &packet);
+        (0..times).try_for_each(|_| arrive()).map_err(|what| self.violation("I-12", what))
     }
 
     fn finish(mut self) -> Trace {
@@ -469,6 +487,9 @@ impl<'a> Run<'a> {
         self.say("----", what);
     }
 }
+
+/// What [`Plant::NeverTheSame`] counts.
+static NEVER_THE_SAME: AtomicU64 = AtomicU64::new(0);
 
 /// Addresses under which others see the client.
 fn outside(number: u8) -> IpAddr {
