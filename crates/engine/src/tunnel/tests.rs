@@ -528,6 +528,30 @@ fn a_storm_of_sessions_that_end_at_once_is_one_attempt_a_second_at_most_after_th
     }
 }
 
+// proves: T-48, T-23
+#[test]
+fn a_server_that_answers_once_and_then_drips_has_a_minute_whatever_it_drips() {
+    let mut scene = Scene::new("remote 192.0.2.1 443 tcp").serve("192.0.2.1:443", good()).dial();
+    scene.length.insert(address("192.0.2.1:443"), Duration::from_millis(100));
+    // The answer to the first packet arrives; after it there is only rubbish.
+    while !matches!(scene.tunnel.phase, Phase::Running(_)) {
+        scene.now = scene.due().unwrap();
+        scene.step();
+    }
+    let attempt = *scene.sockets.keys().next().unwrap();
+    scene.servers.clear();
+    let begun = scene.now;
+    while matches!(scene.tunnel.phase, Phase::Running(_)) {
+        scene.tunnel.handle_datagram(attempt, &[0x20], scene.now);
+        scene.tunnel.handle_datagram(attempt, &[0; 9_000], scene.now);
+        scene.settle();
+        scene.run(SECOND);
+        assert!(scene.now.since(begun) <= 61 * SECOND, "it waits for longer than a minute");
+    }
+    assert!(scene.sockets.len() <= 1, "its socket is closed");
+    assert!(scene.tunnel.error().is_some());
+}
+
 // proves: T-41
 #[test]
 fn a_server_that_says_halt_is_not_asked_again() {

@@ -114,3 +114,54 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A stream and its other end.
+    async fn pair() -> (EarlyStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (EarlyStream::new(here), listener.accept().await.unwrap().0)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    // proves: T-48
+    #[test]
+    fn lengths_that_no_packet_has_end_the_stream() {
+        run(async {
+            for length in [0, 9_217, u16::MAX] {
+                let (early, mut server) = pair().await;
+                server.write_all(&length.to_be_bytes()).await.unwrap();
+                server.write_all(&[0x40; 64]).await.unwrap();
+                let (packets, end) = early.read().await;
+                assert_eq!((packets.len(), end), (0, Some(io::ErrorKind::InvalidData)), "{length}");
+            }
+        });
+    }
+
+    // proves: T-48
+    #[test]
+    fn a_byte_now_and_then_is_no_packet_and_holds_nothing_up() {
+        run(async {
+            let (early, mut server) = pair().await;
+            for byte in [0, 3, 0x40, 0x41] {
+                server.write_all(&[byte]).await.unwrap();
+                let (packets, end) = timeout(Duration::from_secs(5), early.read()).await.unwrap();
+                assert_eq!((packets.len(), end), (0, None));
+            }
+            server.write_all(&[0x42]).await.unwrap();
+            assert_eq!(early.read().await, (vec![vec![0x40, 0x41, 0x42]], None));
+        });
+    }
+}
