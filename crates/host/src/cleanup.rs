@@ -15,12 +15,11 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{RouteMessage, RouteType};
 use netlink_packet_route::rule::RuleMessage;
 
-use crate::leftover;
 use crate::linux::failed;
 use crate::netlink::link::Link;
 use crate::netlink::{Netlink, link, route, rule};
 use crate::nft::Nft;
-use crate::{device, linux};
+use crate::{device, leftover, linux, setting};
 
 /// Removes what killed engines without a journal left in this thread's network namespace: policy rules, then routes,
 /// interfaces and tables. `shared` is the directory with the journals of all instances; what they hold, that of this
@@ -30,6 +29,9 @@ use crate::{device, linux};
 /// Not permitted, or the kernel does not answer; what was removed until then stays removed.
 pub fn sweep(shared: &Path) -> Result<usize, HostError> {
     let held = leftover::held(shared, None);
+    if let Err(error) = setting::forget_gone(shared) {
+        tracing::debug!(%error, "what was held in namespaces that are gone stays written down");
+    }
     let swept = Netlink::open().and_then(|mut netlink| sweep_all(&mut netlink, &held));
     swept.map_err(|error| failed(String::from("removing what a killed engine left"), error))
 }

@@ -146,6 +146,6 @@ fn addresses(netlink: &mut Netlink, family: Family, links: &[Link]) -> io::Resul
 }
 
 /// CAP_NET_ADMIN in the thread's own user namespace.
-fn may_change() -> bool {
+pub(crate) fn may_change() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }

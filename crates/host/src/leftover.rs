@@ -1,6 +1,7 @@
 //! After an engine that was killed: what its journal and the kernel say that it left, and undoing it. Only what belongs
 //! to its scope is touched. What has no journal is [`crate::cleanup`]'s.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -109,6 +110,12 @@ pub fn held_slots(places: &Places) -> Vec<u8> {
     slots.sort_unstable();
     slots.dedup();
     slots
+}
+
+/// Numbers of the network namespaces of this boot of which a journal below `shared` says something.
+pub(crate) fn namespaces(shared: &Path, boot: &str) -> BTreeSet<u64> {
+    let read = journals(shared).into_iter().filter_map(|path| journal::read(&path).ok().flatten());
+    read.map(|(header, _)| header.here).filter(|here| here.boot == boot).map(|here| here.namespace).collect()
 }
 
 /// Scopes of all journals below `shared` that hold in this namespace, but for that at `except`.

@@ -11,6 +11,7 @@ use mrvpn_netplan::Setting;
 use serde::{Deserialize, Serialize};
 
 use crate::here::{Here, Locked};
+use crate::leftover;
 use crate::limits::MAX_SETTINGS;
 
 /// Where a setting is, and what it has to be.
@@ -131,6 +132,29 @@ impl Settings {
     }
 }
 
+/// Removes from `shared` what was written down in network namespaces that are gone: those, but for this thread's own, of
+/// which no journal says anything. Who holds a setting has a journal before.
+pub(crate) fn forget_gone(shared: &Path) -> io::Result<()> {
+    let here = Here::now()?;
+    for entry in fs::read_dir(shared)?.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let Some(number) = name.to_str().and_then(namespace).filter(|number| *number != here.namespace) else {
+            continue;
+        };
+        // Whoever waits for the file makes another.
+        let file = Locked::open(&entry.path())?;
+        if !leftover::namespaces(shared, &here.boot).contains(&number) {
+            file.remove()?;
+        }
+    }
+    Ok(())
+}
+
+/// The number of the namespace whose settings a file of this name has.
+fn namespace(name: &str) -> Option<u64> {
+    name.strip_prefix("netns-")?.strip_suffix(".settings")?.parse().ok()
+}
+
 fn value(path: &str) -> io::Result<String> {
     Ok(String::from(fs::read_to_string(path)?.trim()))
 }
@@ -154,4 +178,34 @@ fn store(file: &mut Locked, held: &Held) -> io::Result<()> {
     file.file.rewind()?;
     file.file.write_all(text.as_bytes())?;
     file.file.set_len(text.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use mrvpn_netplan::Scope;
+
+    use super::*;
+    use crate::journal::Journal;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn what_was_held_in_a_namespace_without_any_journal_is_forgotten_and_nothing_else() {
+        let scratch = Scratch::new("settings");
+        let here = Here::now().unwrap();
+        let names = ["netns-1.settings", "netns-2.settings", "netns-x.settings", "netns-1.lock", "other"];
+        names.iter().for_each(|name| fs::write(scratch.path().join(name), "{}").unwrap());
+        fs::write(here.file(scratch.path(), "settings"), "{}").unwrap();
+        let journal = Journal::begin(&scratch.path().join("work/journal"), &Scope::first()).unwrap();
+        let text = fs::read_to_string(scratch.path().join("work/journal")).unwrap();
+        let mut elsewhere: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        elsewhere["header"]["here"]["namespace"] = 2.into();
+        fs::create_dir(scratch.path().join("far")).unwrap();
+        fs::write(scratch.path().join("far/journal"), elsewhere.to_string()).unwrap();
+        forget_gone(scratch.path()).unwrap();
+        assert!(!scratch.path().join(names[0]).exists());
+        assert!(names[1..].iter().all(|name| scratch.path().join(name).exists()));
+        assert!(here.file(scratch.path(), "settings").exists());
+        drop(journal);
+        assert!(forget_gone(Path::new("/nonexistent")).is_err());
+    }
 }

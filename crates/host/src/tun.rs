@@ -12,7 +12,7 @@ use mrvpn_router::{AppId, FlowTuple, Offload};
 use rustix::io::Errno;
 
 use crate::owner::Owners;
-use crate::sys;
+use crate::{facts, sys};
 
 pub(crate) mod virtio; // the header in front of each packet
 
@@ -82,13 +82,23 @@ fn queue(spec: &DeviceSpec, flags: libc::c_int) -> Result<LinuxQueue, HostError>
 fn open_driver() -> Result<File, HostError> {
     let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
     let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(DRIVER);
-    opened.map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            let what = format!("opening {DRIVER} (is the kernel module `tun` loaded? try `sudo modprobe tun`)");
-            return HostError::System { what, source: error };
+    opened.map_err(|error| not_opened(error, facts::may_change()))
+}
+
+/// Why there is no driver, and what to type. Who may change the network and is refused all the same is in a container that
+/// was given no devices.
+fn not_opened(error: io::Error, may_change: bool) -> HostError {
+    let hint = match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
+            "is the kernel module `tun` loaded? try `sudo modprobe tun`; in a container, start it with \
+             `--device /dev/net/tun`"
         }
-        refused(format!("opening {DRIVER}"), error)
-    })
+        Some(libc::EPERM | libc::EACCES) if may_change => {
+            "this container, or whoever started this program, is kept from it; start it with `--device /dev/net/tun`"
+        }
+        _ => return refused(format!("opening {DRIVER}"), error),
+    };
+    HostError::System { what: format!("opening {DRIVER} ({hint})"), source: error }
 }
 
 fn refused(what: String, error: io::Error) -> HostError {
@@ -190,5 +200,24 @@ fn ended(error: Errno) -> QueueError {
 impl AsFd for LinuxQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_that_cannot_be_opened_is_named_with_the_cause_and_the_line_to_type() {
+        for (code, may_change, said) in [
+            (libc::ENOENT, true, "sudo modprobe tun"),
+            (libc::ENODEV, true, "sudo modprobe tun"),
+            (libc::EPERM, true, "--device /dev/net/tun"),
+            (libc::EACCES, false, "sudo"),
+            (libc::EMFILE, true, "Too many open files"),
+        ] {
+            let text = not_opened(io::Error::from_raw_os_error(code), may_change).to_string();
+            assert!(text.starts_with("opening /dev/net/tun") && text.contains(said), "{code}: {text}");
+        }
     }
 }
