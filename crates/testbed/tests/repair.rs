@@ -7,8 +7,8 @@ use std::{
 };
 
 use mrvpn_testbed::{
-    Background, ClearWatch, FR, HostSnapshot, Knocks, Mrvpn, PROTOS, ServerOptions, UK, UNCLAIMED, World, ask,
-    cpu_time, mrvpn::tunnel, usual_wrapping,
+    Background, ClearWatch, FR, HostSnapshot, Knocks, Mrvpn, Proto, ServerOptions, UK, UNCLAIMED, World, ask, cpu_time,
+    mrvpn::tunnel, usual_wrapping,
 };
 use rustix::process::Signal;
 
@@ -116,7 +116,8 @@ fn what_others_delete_is_put_back_while_flows_go_on_and_nothing_of_theirs_is_tou
         });
         assert!(lines.lines().count() < 20, "{}: {lines}", deed.what);
         for (address, region) in [(UK.inner, UK), ("203.0.113.20", FR), ("203.0.113.10", UK)] {
-            let answer = ask(&world.client, PROTOS[1], address, None);
+            // A single datagram may be lost where so many programs send.
+            let answer = ask(&world.client, Proto::Tcp, address, None);
             assert!(answer.is(region.name, region.client), "{}: {address}: {answer:?}", deed.what);
         }
         assert_eq!(in_clear(&watch), after, "{}: it is closed again", deed.what);
