@@ -7,19 +7,21 @@ mod files; // what users write
 mod inside; // packets inside the tunnels
 mod pieces; // several datagrams or strings in one input
 mod said; // what a server says inside TLS
+mod served; // packets to our server half
 mod strangers; // DNS answers and streams
 
 pub use control::{control, control_text, key_method};
 pub use files::{config, profile};
 pub use inside::router;
 pub use said::{certificate, push};
+pub use served::server;
 pub use strangers::{dns_answer, stream};
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// Each target with its name, which is that of its corpus too.
-pub const ALL: [(&str, Target); 10] = [
+pub const ALL: [(&str, Target); 11] = [
     ("profile", profile),
     ("push", push),
     ("config", config),
@@ -30,4 +32,5 @@ pub const ALL: [(&str, Target); 10] = [
     ("router", router),
     ("dns_answer", dns_answer),
     ("stream", stream),
+    ("server", server),
 ];
