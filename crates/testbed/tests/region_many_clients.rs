@@ -16,7 +16,7 @@ const MANY: usize = 200;
 
 fn arguments(lab: &Lab, spec: &RegionSpec) -> Vec<String> {
     let argument = |number: usize| {
-        let profile = spec.profile(&format!("user{number}")).unwrap();
+        let profile = spec.profile(&format!("user{number}")).expect("a name that fits");
         format!("t{number}={}", lab.scratch.write(&format!("t{number}.ovpn"), &profile).display())
     };
     (0..MANY).map(argument).collect()

@@ -39,7 +39,7 @@ fn service(lab: &Lab) -> Process {
 #[track_caller]
 fn check(lab: &Lab, spec: &RegionSpec, what: &str) {
     let region = lab.start(spec);
-    let mut client = stock(lab, &region.profile("alice").unwrap());
+    let mut client = stock(lab, &region.profile("alice").expect("a name that fits"));
     let seen = wait_up(&region);
     assert_eq!((seen.common_name.as_str(), seen.address.to_string().as_str()), ("alice", FIRST), "{what}");
     assert_eq!(Some(seen.cipher), spec.ciphers.first().map(|cipher| Some(*cipher)), "{what}");

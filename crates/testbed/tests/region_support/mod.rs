@@ -38,8 +38,10 @@ impl Lab {
 
     /// The usual region of the tests, to be changed and started.
     pub(crate) fn spec(&self) -> RegionSpec {
-        let address: SocketAddr = OUTER.parse().unwrap();
-        let mut spec = RegionSpec::new("uk", address, "10.100.0.0/16".parse().unwrap(), Authority::new().unwrap());
+        let address: SocketAddr = OUTER.parse().expect("it is one");
+        let network = "10.100.0.0/16".parse().expect("it is one");
+        let authority = Authority::new().expect("there is randomness");
+        let mut spec = RegionSpec::new("uk", address, network, authority);
         spec.ping = Duration::from_secs(1);
         spec.ping_restart = Duration::from_secs(4);
         spec
@@ -65,12 +67,12 @@ impl Lab {
 
 /// Does something on a thread that has entered the namespace.
 pub(crate) fn within<T: Send>(netns: &Netns, work: impl FnOnce() -> T + Send) -> T {
-    let file = File::open(format!("/run/netns/{}", netns.name())).unwrap();
+    let file = File::open(format!("/run/netns/{}", netns.name())).expect("the namespace is there");
     let enter = move || {
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("tests run as root");
         work()
     };
-    std::thread::scope(|scope| scope.spawn(enter).join().unwrap())
+    std::thread::scope(|scope| scope.spawn(enter).join().expect("the work panics with its reason"))
 }
 
 /// Waits for an event of this kind; others are passed over.
@@ -91,8 +93,7 @@ pub(crate) fn wait_event(region: &Region, wanted: impl Fn(&RegionEvent) -> bool)
 /// Waits until a client is up, and returns what is known of it.
 #[track_caller]
 pub(crate) fn wait_up(region: &Region) -> ClientSeen {
-    match wait_event(region, |event| matches!(event, RegionEvent::Up(_))) {
-        RegionEvent::Up(client) => client,
-        other => panic!("{other:?}"),
-    }
+    let event = wait_event(region, |event| matches!(event, RegionEvent::Up(_)));
+    let RegionEvent::Up(client) = event else { panic!("{event:?}") };
+    client
 }

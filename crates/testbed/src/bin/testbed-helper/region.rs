@@ -41,10 +41,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
             (other, _) => return Err(format!("no such request: {other:?}")),
         }
     }
-    while !asked {
+    if asked {
+        return Ok(());
+    }
+    // Its input was empty from the start: a signal ends it.
+    loop {
         std::thread::park();
     }
-    Ok(())
 }
 
 fn start(spec: &RegionSpec) -> Result<Region, String> {
