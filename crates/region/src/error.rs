@@ -66,6 +66,21 @@ pub enum RegionError {
     Randomness,
 }
 
+impl RegionError {
+    /// Whether somebody else has what is wanted.
+    pub(crate) fn is_taken(&self) -> bool {
+        match self {
+            Self::Listen { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+            Self::Device { source, .. } => matches!(source, HostError::Taken { .. }),
+            Self::Spec { .. }
+            | Self::Address { .. }
+            | Self::System { .. }
+            | Self::Certificate(_)
+            | Self::Randomness => false,
+        }
+    }
+}
+
 /// What to do about a port that cannot be had.
 fn hint(error: &io::Error) -> &'static str {
     const HINTS: [(io::ErrorKind, &str); 3] = [

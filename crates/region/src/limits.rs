@@ -22,5 +22,9 @@ pub const IDLE_STREAM: Duration = Duration::from_secs(60);
 
 /// How often silent clients are looked for and counters are read.
 pub const TICK: Duration = Duration::from_millis(500);
+/// How long a port or a device that is taken is waited for, and how often it is tried.
+pub const BUSY: Duration = Duration::from_millis(500);
+/// The pause between two tries.
+pub const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// How long the last word may take at the end.
 pub const FAREWELL: Duration = Duration::from_millis(500);

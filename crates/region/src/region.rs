@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mrvpn_engine::driver::clock;
 use mrvpn_profile::{Digest, KeyDirection};
@@ -19,7 +19,7 @@ use crate::device;
 use crate::directory::Directory;
 use crate::error::RegionError;
 use crate::event::{Events, RegionEvent};
-use crate::limits::{EVENTS, UPCALLS};
+use crate::limits::{BUSY, BUSY_PAUSE, EVENTS, UPCALLS};
 use crate::seen::{ClientSeen, Losses, Lost};
 use crate::spec::{Listen, RegionSpec, Transport, Wrapping};
 use crate::udp_port::UdpPort;
@@ -51,9 +51,9 @@ impl Region {
         spec.check()?;
         let system = |source| RegionError::System { region: spec.name.clone(), source };
         let workers = spec.worker_count();
-        let (ports, sockets) = open_sockets(&spec, workers)?;
+        let (ports, sockets) = patiently(|| open_sockets(&spec, workers))?;
         let listeners = listeners(&spec, sockets)?;
-        let queues = device::open(&spec, workers)?;
+        let queues = patiently(|| device::open(&spec, workers))?;
         let peers = u32::from(spec.clients) + SPARE_CLIENTS;
         let directory = Arc::new(Directory::new(spec.clients, spec.listen.len(), peers));
         let (losses, shown) = (Arc::<Losses>::default(), Arc::<Shown>::default());
@@ -162,6 +162,18 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         self.join(Farewell::Silent);
+    }
+}
+
+/// Tries again for a moment where something is taken: what a region of this process had before is closed, but a child that
+/// another thread is just starting may still have it, until it becomes its program.
+fn patiently<T>(mut open: impl FnMut() -> Result<T, RegionError>) -> Result<T, RegionError> {
+    let end = Instant::now() + BUSY;
+    loop {
+        match open() {
+            Err(error) if error.is_taken() && Instant::now() < end => thread::sleep(BUSY_PAUSE),
+            other => return other,
+        }
     }
 }
 
