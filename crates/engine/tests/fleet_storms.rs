@@ -1,7 +1,6 @@
 //! A server that is up says what it likes, as often as it likes: only its own tunnel feels it. The other one loses no packet,
 //! and nothing grows.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails there fails the test")]
 #![expect(unsafe_code, reason = "a counting allocator")]
 
 mod table;

@@ -305,3 +305,29 @@ fn directed_broadcast(claim: &Claim) -> Option<Ipv4Addr> {
         (ClaimOrigin::Assigned | ClaimOrigin::Profile | ClaimOrigin::Pushed, IpNet::V4(_) | IpNet::V6(_)) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broadcast_of(prefix: &str, origin: ClaimOrigin) -> Option<String> {
+        let claim = Claim { tunnel: TunnelId::new(0), prefix: prefix.parse().unwrap(), origin };
+        directed_broadcast(&claim).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn an_assigned_network_has_a_broadcast_address_but_one_of_two_addresses_or_one_has_none() {
+        for (prefix, expected) in [
+            ("10.8.0.0/24", Some("10.8.0.255")),
+            ("10.8.0.0/16", Some("10.8.255.255")),
+            ("10.8.0.4/30", Some("10.8.0.7")),
+            ("10.8.0.4/31", None),
+            ("10.8.0.4/32", None),
+            ("fd00:8::/64", None),
+        ] {
+            assert_eq!(broadcast_of(prefix, ClaimOrigin::Assigned).as_deref(), expected, "{prefix}");
+            assert_eq!(broadcast_of(prefix, ClaimOrigin::Pushed), None, "a route is no network that we are in");
+            assert_eq!(broadcast_of(prefix, ClaimOrigin::Profile), None);
+        }
+    }
+}

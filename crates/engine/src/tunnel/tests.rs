@@ -488,8 +488,11 @@ fn a_token_is_used_at_the_next_login_and_where_it_is_refused_the_password_is_tri
     assert_eq!(password(&mut scene), "secret");
 }
 
+/// How a server ends a session.
+type End = fn(&mut Scene);
+
 /// Ends each session as soon as it is up, until so many were begun; returns when each was.
-fn storm(sessions: usize, push: &str, end: fn(&mut Scene)) -> Vec<Duration> {
+fn storm(sessions: usize, push: &str, end: End) -> Vec<Duration> {
     let mut scene = Scene::new("remote 192.0.2.1");
     scene.servers.insert(address("192.0.2.1:1194"), server(ServerLogin::Any, push));
     let mut scene = scene.dial();
@@ -511,7 +514,7 @@ fn a_storm_of_sessions_that_end_at_once_is_one_attempt_a_second_at_most_after_th
         let now = scene.now;
         scene.server("192.0.2.1:1194").say(text, now);
     }
-    let ends: [(&str, &str, fn(&mut Scene)); 4] = [
+    let ends: [(&str, &str, End); 4] = [
         ("RESTART", "", |scene| say(scene, "RESTART")),
         ("RESTART to the next", "", |scene| say(scene, "RESTART,[N]")),
         ("leaves in the data channel", "", |scene| {

@@ -193,5 +193,49 @@ mod tests {
             field::write_u16(&mut bytes, 4, word);
             prop_assert_eq!(change.apply(before), Sum::of(&bytes).checksum());
         }
+
+        // proves: T-82
+        #[test]
+        fn a_change_of_an_ipv6_address_equals_the_sum_made_anew(
+            old in any::<[u8; 16]>(), new in any::<[u8; 16]>(), rest in 1_u16..,
+        ) {
+            let with = |address: [u8; 16]| Sum::of(&address).word(rest);
+            let change = Change::NONE.address_v6(old.into(), new.into());
+            prop_assert_eq!(change.apply(with(old).checksum()), with(new).checksum());
+            prop_assert_eq!(change.apply_partial(with(old).fold()), with(new).fold());
+        }
+
+        // proves: T-82
+        #[test]
+        fn a_completed_checksum_is_that_of_all_it_covers(
+            before in prop::collection::vec(any::<u8>(), 0..40), covered in prop::collection::vec(any::<u8>(), 8..80),
+            offset in prop::sample::select(vec![udp::CHECKSUM, 2, 4, 0]),
+        ) {
+            let mut packet = before.clone();
+            packet.extend(&covered);
+            prop_assert!(complete(&mut packet, before.len() as u16, offset as u16));
+            let sum = !slow(&covered);
+            let expected = if sum == 0 && offset == udp::CHECKSUM { 0xffff } else { sum };
+            let at = before.len() + offset;
+            prop_assert_eq!(field::read_u16(&packet, at), Some(expected));
+            // Nothing else has changed.
+            packet[at..at + 2].copy_from_slice(&covered[offset..offset + 2]);
+            prop_assert_eq!(packet, [before, covered].concat());
+        }
+    }
+
+    #[test]
+    fn a_result_of_zero_is_written_as_all_ones_for_udp_alone() {
+        for (offset, zero) in [(udp::CHECKSUM, 0xffff), (16, 0)] {
+            // All that is covered sums to 0xffff, whose complement is zero.
+            let mut packet = [0_u8; 20];
+            packet[..2].copy_from_slice(&[0xff, 0xff]);
+            assert!(complete(&mut packet, 0, offset as u16));
+            assert_eq!(field::read_u16(&packet, offset), Some(zero));
+            packet[..2].copy_from_slice(&[0x12, 0x34]);
+            packet[offset..offset + 2].copy_from_slice(&[0, 0]);
+            assert!(complete(&mut packet, 0, offset as u16));
+            assert_eq!(field::read_u16(&packet, offset), Some(!0x1234));
+        }
     }
 }
