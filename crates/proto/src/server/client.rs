@@ -15,7 +15,7 @@ use super::negotiation::Negotiation;
 use super::push::Agreed;
 use super::renewal::Renewals;
 use super::shared::Shared;
-use crate::channel::{Channel, Wire};
+use crate::channel::Wire;
 use crate::ids::SessionId;
 use crate::wrappers::Wrappers;
 
@@ -131,19 +131,15 @@ impl Client {
     /// Puts everything that is due on the wire.
     pub(super) fn flush(&mut self, shared: &mut Shared, now: Moment) {
         let mut outbox = VecDeque::new();
-        self.with_wire(&mut outbox, |channel, wire| channel.flush(wire, now));
-        shared.outbox.extend(outbox.into_iter().map(|datagram| (self.address, datagram)));
-    }
-
-    fn with_wire(&mut self, outbox: &mut VecDeque<Vec<u8>>, act: impl FnOnce(&mut Channel, &mut Wire<'_>)) {
         let mut wire = Wire {
             wrappers: &mut self.wrappers,
             own: self.own,
             peer: Some(self.peer),
             ipv6_outside: self.address.is_ipv6(),
-            outbox,
+            outbox: &mut outbox,
         };
-        act(&mut self.current.channel, &mut wire);
+        self.current.channel.flush(&mut wire, now);
+        shared.outbox.extend(outbox.into_iter().map(|datagram| (self.address, datagram)));
     }
 }
 

@@ -5,6 +5,7 @@
 use mrvpn_clock::Moment;
 use mrvpn_profile::Cipher;
 
+use super::abilities::Abilities;
 use super::client::{Client, Phase};
 use super::config::ServerConfig;
 use super::event::{ClientId, Gone, Push, ServerEvent};
@@ -16,8 +17,6 @@ use crate::ids::PeerId;
 use crate::limits;
 use crate::peer_info::iv_proto;
 use crate::wrapping::Side;
-
-use super::abilities::Abilities;
 
 /// What was agreed, once, for every key of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,10 +176,10 @@ fn messages(options: Vec<String>) -> Vec<String> {
             last.push_str(&option);
         }
     }
-    if let [first @ .., last] = parts.as_mut_slice()
-        && !first.is_empty()
+    if let [others @ .., last] = parts.as_mut_slice()
+        && !others.is_empty()
     {
-        first.iter_mut().for_each(|part| part.push_str(",push-continuation 2"));
+        others.iter_mut().for_each(|part| part.push_str(",push-continuation 2"));
         last.push_str(",push-continuation 1");
     }
     parts
