@@ -60,9 +60,11 @@ pub(super) struct Undisturbed {
     pub(super) requests: u64,
     /// Requests without an answer from the right place.
     pub(super) lost: u64,
+    /// Requests that another place answered.
+    pub(super) elsewhere: u64,
     /// The longest time until an answer, in milliseconds.
     pub(super) slowest_ms: u64,
-    /// None was lost.
+    /// None was lost, none went elsewhere.
     pub(super) ok: bool,
 }
 
@@ -142,6 +144,7 @@ fn undisturbed(name: &str, count: &Count) -> Undisturbed {
         tunnel: name.to_owned(),
         requests: count.sent,
         lost,
+        elsewhere: count.elsewhere,
         slowest_ms: milliseconds(count.slowest),
         ok: lost == 0 && count.elsewhere == 0,
     }

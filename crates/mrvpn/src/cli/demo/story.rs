@@ -13,8 +13,8 @@ use super::tunnels::Tunnels;
 use super::world::World;
 use crate::failure::Failure;
 
-/// 30 s: how long three handshakes may take.
-const CONNECTING: Duration = Duration::from_secs(30);
+/// 60 s: how long three handshakes may take where other programs leave little time.
+const CONNECTING: Duration = Duration::from_secs(60);
 
 /// Told each part as it is over.
 pub(super) trait Listener {
@@ -70,8 +70,10 @@ fn connected(engine: &mut Tunnels) -> Result<Status, Failure> {
         interface.is_some_and(|addresses| shown.into_iter().all(|address| addresses.contains(address)))
     };
     let up = |status: &Status| status.tunnels.iter().all(|tunnel| tunnel.state == "up") && status.default.is_some();
-    let status = engine.wait(CONNECTING, |status| up(status) && presented(status))?;
-    status.map_err(|status| not_connected(&status))
+    let refused = |status: &Status| status.tunnels.iter().any(|tunnel| tunnel.state == "failed");
+    let over = |status: &Status| (up(status) && presented(status)) || refused(status);
+    let status = engine.wait(CONNECTING, over)?.unwrap_or_else(|status| status);
+    if up(&status) && presented(&status) { Ok(status) } else { Err(not_connected(&status)) }
 }
 
 fn not_connected(status: &Status) -> Failure {

@@ -124,7 +124,11 @@ fn restarted(paint: Paint, outage: &Outage) -> Vec<String> {
 }
 
 fn other_line(paint: Paint, other: &Undisturbed) -> String {
-    let sentence = format!("{} requests, {} lost", thousands(other.requests), thousands(other.lost));
+    let astray = match other.elsewhere {
+        0 => String::new(),
+        count => format!(", {} WENT ELSEWHERE", thousands(count)),
+    };
+    let sentence = format!("{} requests, {} lost{astray}", thousands(other.requests), thousands(other.lost));
     about(paint, &other.tunnel, &sentence, other.ok)
 }
 

@@ -56,7 +56,7 @@ impl Tunnels {
         status.ok_or_else(|| self.why_it_ended())
     }
 
-    /// Waits until the status is as wanted; `None` where it is not after `limit`.
+    /// Waits until the status is as wanted; it comes as an error where it is not after `limit`.
     pub(super) fn wait(
         &mut self,
         limit: Duration,
