@@ -61,6 +61,8 @@ pub(crate) struct TunnelModel {
     pub(crate) profile: Vec<IpNet>,
     /// `default = true`.
     pub(crate) default: bool,
+    /// Whether its far side may open what `accept` names.
+    pub(crate) accepts: bool,
     /// Its server's last push: what it claims, networks of the addresses included. `None`: not known.
     pub(crate) pushed: Option<PushModel>,
     /// The user stopped it.
@@ -88,6 +90,8 @@ pub(crate) struct LeaseModel {
     pub(crate) inner: Vec<IpAddr>,
     /// By which the interface shows it, of each of these.
     pub(crate) presented: Vec<IpAddr>,
+    /// All by which it was ever shown: what was accepted goes on to where it went first.
+    pub(crate) shown: Vec<IpAddr>,
 }
 
 /// The whole, at one moment.
@@ -121,12 +125,14 @@ impl Reference {
     /// own networks, then the default.
     fn is_captured(&self, question: &Question) -> bool {
         let to = question.destination;
-        if self.pools.iter().any(|pool| pool.contains(&to)) || question.source.is_some_and(|source| self.is_ours(source)) {
+        if self.pools.iter().any(|pool| pool.contains(&to))
+            || question.source.is_some_and(|source| self.is_ours(source))
+        {
             return true;
         }
         match self.rule(question) {
-            // A rule that names no destination leaves the host its own networks.
-            Some(rule) if rule.is_for_everything() && self.lan_of(to).is_some() => {}
+            // A rule that names no destination leaves the host its own networks, whatever stands behind it.
+            Some(rule) if rule.is_for_everything() && self.lan_of(to).is_some() => return false,
             Some(rule) => return rule.via != Via::Direct,
             None => {}
         }
@@ -224,8 +230,8 @@ impl Reference {
 
     fn new_lease(&mut self, place: Place, inner: &[IpAddr]) -> LeaseModel {
         self.leases += 1;
-        let presented = inner.iter().map(|address| self.presented(place, *address)).collect();
-        LeaseModel { number: self.leases, inner: inner.to_vec(), presented }
+        let presented: Vec<IpAddr> = inner.iter().map(|address| self.presented(place, *address)).collect();
+        LeaseModel { number: self.leases, inner: inner.to_vec(), shown: presented.clone(), presented }
     }
 
     /// The address itself, unless the pool, another tunnel or the host has it: then the bind address.
@@ -254,12 +260,14 @@ impl Reference {
             .filter_map(|tunnel| {
                 let lease = tunnel.lease.as_ref()?;
                 let place = tunnel.place;
-                let to = |address: &IpAddr| if self.is_of_host(*address) { self.bind(place, *address) } else { *address };
+                let to =
+                    |address: &IpAddr| if self.is_of_host(*address) { self.bind(place, *address) } else { *address };
                 Some((place, lease.presented.iter().map(to).collect()))
             })
             .collect();
         for (place, presented) in yielding {
             if let Some(lease) = self.tunnel_mut(place).and_then(|tunnel| tunnel.lease.as_mut()) {
+                lease.shown.extend(&presented);
                 lease.presented = presented;
             }
         }

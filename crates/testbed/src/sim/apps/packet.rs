@@ -13,9 +13,7 @@ pub(crate) const ICMP: u8 = 1;
 /// ICMPv6.
 pub(crate) const ICMPV6: u8 = 58;
 
-/// TCP flags.
-pub(crate) const FIN: u8 = 0x01;
-/// Opens.
+/// TCP flags: opens.
 pub(crate) const SYN: u8 = 0x02;
 /// Ends at once.
 pub(crate) const RST: u8 = 0x04;
