@@ -40,30 +40,31 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The programs of a world: one for each server, and some for all else.
-    pub(crate) fn all(places: usize, dice: &mut Dice, now: Moment) -> Vec<Self> {
-        let own = (0..places).map(|place| Self::any(setup::own_target(place).into(), Bind::No, dice, now));
+    /// The programs of a world: one for each server, and some for all else. `pace` is the thousandth of what most of them wait
+    /// from one packet to the next.
+    pub(crate) fn all(places: usize, pace: Duration, dice: &mut Dice, now: Moment) -> Vec<Self> {
+        let own = (0..places).map(|place| Self::any(setup::own_target(place).into(), Bind::No, pace, dice, now));
         let mut apps: Vec<Self> = own.collect();
         for _ in 0..places.min(8) {
             let bind = Bind::Tunnel { place: dice.place(places), presented: dice.one_in(2) };
-            apps.push(Self::any(any_target(places, dice), bind, dice, now));
-            apps.push(Self::any(any_target(places, dice), Bind::No, dice, now));
+            apps.push(Self::any(any_target(places, dice), bind, pace, dice, now));
+            apps.push(Self::any(any_target(places, dice), Bind::No, pace, dice, now));
         }
         for target in [LAN.network(), UNCLAIMED, Ipv4Addr::new(10, 8, 0, 9)] {
             let target = Ipv4Addr::from(u32::from(target) | 9);
-            apps.push(Self::any(target.into(), Bind::No, dice, now));
+            apps.push(Self::any(target.into(), Bind::No, pace, dice, now));
         }
         apps
     }
 
-    fn any(target: IpAddr, bind: Bind, dice: &mut Dice, now: Moment) -> Self {
+    fn any(target: IpAddr, bind: Bind, pace: Duration, dice: &mut Dice, now: Moment) -> Self {
         let protocol = *dice.pick(&[UDP, UDP, TCP, ICMP]);
         let payload = match (protocol, target.is_ipv4(), dice.below(8)) {
             (TCP, ..) => packet::TAG,
             (UDP, true, 0) => 2_000 + dice.place(2_000),
             _ => packet::TAG + dice.place(1_200),
         };
-        let period = Duration::from_millis(*dice.pick(&[400, 1_000, 1_000, 3_000]));
+        let period = pace * *dice.pick(&[400, 1_000, 2_000, 5_000]);
         let port = if protocol == ICMP { 0 } else { *dice.pick(&[53, 443, 1_500, 8_000]) };
         Self {
             protocol,

@@ -90,6 +90,12 @@ impl Oracle {
         self.flows.get_mut(&number)
     }
 
+    /// How many packets of flows that are bound to a tunnel were answered, of those that are remembered.
+    pub(crate) fn answers_through(&self, place: Place) -> u32 {
+        let bound = self.flows.values().filter(|flow| flow.bound.is_some_and(|bound| bound.place == place));
+        bound.map(|flow| flow.acknowledged).max().unwrap_or(0)
+    }
+
     /// When a packet is overdue next.
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
         self.deadlines.first().map(|(at, ..)| *at)
@@ -199,7 +205,7 @@ impl Oracle {
         }
         // Errors and resets of the host's own have no tag.
         let tag = seen.tag?;
-        let Some(flow) = self.flows.get_mut(&tag.flow) else { return None };
+        let flow = self.flows.get_mut(&tag.flow)?;
         let repeats = flow.repeats();
         let Some(probe) = flow.probes.get_mut(&tag.number) else { return Some(seen) };
         probe.arrived += 1;

@@ -4,10 +4,11 @@
 
 mod deeds; // what is done to it
 mod follow; // what the reference model learns
-mod machine; // the engine at work
+pub(crate) mod machine; // the engine at work
 mod script; // what is done, and when
 pub(crate) mod setup; // with what it begins
 mod sites; // the servers, and the hosts behind them
+pub mod storm; // many tunnels at once, or one again and again
 mod traffic; // what programs and far ends send
 
 use std::collections::BTreeMap;
@@ -79,6 +80,8 @@ struct World<'a> {
     /// When a killed engine begins anew.
     reborn_at: Option<Moment>,
     memory: Memory,
+    /// Whether the memory has changed since the model learned bind addresses from it.
+    new_binds: bool,
     host: SimHost,
     sites: Vec<Site>,
     network: Network,
@@ -120,13 +123,19 @@ struct World<'a> {
 impl<'a> World<'a> {
     pub(crate) fn new(seed: u64, plant: Option<Plant>, dialogue: &'a mut Dialogue) -> Self {
         let setup = Setup::of(seed);
+        let apps = App::all(setup.places, script::pace(seed), &mut Dice::of(seed, "apps"), BEGIN);
+        Self::with(setup, apps, plant, dialogue)
+    }
+
+    /// One of the caller's making.
+    fn with(setup: Setup, apps: Vec<App>, plant: Option<Plant>, dialogue: &'a mut Dialogue) -> Self {
+        let seed = setup.seed;
         let mut dice = Dice::of(seed, "world");
         let now = BEGIN;
         let mut host = SimHost::new();
         let mut machine = Machine::new(&setup.file, Memory::default(), &mut host, &mut dice, now);
         machine.plant = plant;
         let sites = setup.pushes.iter().enumerate().map(|(place, push)| Site::new(place, push.clone(), now)).collect();
-        let apps = App::all(setup.places, &mut Dice::of(seed, "apps"), now);
         let places = setup.places;
         let mut world = Self {
             file: setup.file.clone(),
@@ -135,6 +144,7 @@ impl<'a> World<'a> {
             machine: Some(machine),
             reborn_at: None,
             memory: Memory::default(),
+            new_binds: true,
             host,
             sites,
             network: Network::new(seed),
@@ -250,7 +260,10 @@ impl<'a> World<'a> {
         let Some(machine) = &mut self.machine else { return false };
         machine.pass_time(now);
         let mut busy = machine.carry_out(&mut self.outgoing, now);
-        self.memory.clone_from(&machine.memory);
+        if std::mem::take(&mut machine.remembered) {
+            self.memory.clone_from(&machine.memory);
+            self.new_binds = true;
+        }
         // The model follows before a packet is judged by what has changed.
         self.follow();
         let Some(machine) = &mut self.machine else { return busy };
@@ -299,7 +312,7 @@ impl<'a> World<'a> {
     fn post(&mut self) {
         for Outgoing { tunnel, from, to, datagram } in std::mem::take(&mut self.outgoing) {
             self.hash.number(u64::from(tunnel.number()));
-            self.hash.bytes(&datagram);
+            traffic::note(&mut self.hash, &datagram);
             if self.host.marked(to.ip()) != Verdict::Clear {
                 // Somebody has deleted the line that lets the engine's own sockets out.
                 continue;

@@ -50,7 +50,7 @@ impl World<'_> {
         self.run_sites();
     }
 
-    fn restart(&mut self, place: Place, away: Duration, push: Option<&Push>) {
+    pub(super) fn restart(&mut self, place: Place, away: Duration, push: Option<&Push>) {
         let push = push.cloned().unwrap_or_else(|| self.sites[place].push.clone());
         self.sites[place].restart(push, self.now + away);
         self.broken[place] = true;
@@ -99,6 +99,7 @@ impl World<'_> {
             self.broken[entry.place] |= changed;
         }
         self.file = file.clone();
+        self.new_binds = true;
         self.generation += 1;
         follow::take_file(&mut self.reference, file);
         let crate::sim::reference::Reference { default, tunnels, .. } = &mut self.reference;
@@ -159,6 +160,7 @@ impl World<'_> {
         self.machine = Some(machine);
         let before = self.reference.clone();
         (self.started, self.waited, self.version) = (self.now, false, u64::MAX);
+        self.new_binds = true;
         self.generation += 1;
         self.life += 1;
         follow::take_file(&mut self.reference, &self.file);

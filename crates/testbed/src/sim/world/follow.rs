@@ -115,12 +115,14 @@ impl World<'_> {
     pub(super) fn follow(&mut self) {
         let Some(machine) = &self.machine else { return };
         let (version, waited) = (machine.fleet.version(), self.now >= self.started + ESTABLISH_LIMIT);
-        if version == self.version && !(waited && !self.waited) {
+        if version == self.version && waited == self.waited {
             return;
         }
         (self.version, self.waited) = (version, waited);
         let before = self.reference.clone();
-        learn_binds(&mut self.reference, &self.memory);
+        if std::mem::take(&mut self.new_binds) {
+            learn_binds(&mut self.reference, &self.memory);
+        }
         for (id, known) in self.look() {
             self.learn(id, known);
         }
@@ -153,9 +155,8 @@ impl World<'_> {
             return;
         }
         let place = known.place;
-        if known.settled
-            && let Some(tunnel) = self.reference.tunnel_mut(place)
-        {
+        let settles = known.settled && before.is_none_or(|before| !before.settled);
+        if settles && let Some(tunnel) = self.reference.tunnel_mut(place) {
             tunnel.settled = true;
         }
         let is_new = before.is_none_or(|before| {
@@ -183,14 +184,17 @@ impl World<'_> {
         let now = self.now;
         let at_work = self.machine.as_ref().filter(|machine| !machine.host_is_disturbed());
         let planned = self.machine.as_ref().is_some_and(|machine| !machine.plan_is_due());
+        let mut up = vec![false; self.steady.len()];
+        for known in self.known.values().filter(|known| known.state == TunnelState::Up) {
+            up[known.place] = true;
+        }
         for place in 0..self.steady.len() {
-            let up = |known: &Known| known.place == place && known.state == TunnelState::Up;
             let calm = at_work.is_some()
-                && self.reference.tunnel(place).is_some()
-                && self.known.values().any(up)
+                && up[place]
                 && !self.broken[place]
                 && !self.sites[place].is_off(now)
-                && self.noisy_until[place] <= now;
+                && self.noisy_until[place] <= now
+                && self.reference.tunnel(place).is_some();
             self.steady[place] = match (calm, self.steady[place]) {
                 (false, _) => None,
                 (true, None) if planned => Some(now + GRACE),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mrvpn_clock::{Moment, WallTime};
 use mrvpn_engine::lane::{Counters, Lane, LaneCommand, LaneIo, LaneReport, ReceiveBatch, SocketError, Train};
-use mrvpn_engine::tunnel::{OpenFailure, Tunnel, TunnelState};
+use mrvpn_engine::tunnel::{Connector, OpenFailure, Tunnel, TunnelState};
 use mrvpn_engine::{Ask, Attempt, EngineConfig, EventKind, Fleet, Memory, Request};
 use mrvpn_netplan::{Host, Plan, Sessions};
 use mrvpn_router::{Attachment, TunnelId};
@@ -69,6 +69,10 @@ pub(crate) struct Machine {
     rebuild_due: Option<Moment>,
     plan_delay: Duration,
     pub(crate) memory: Memory,
+    /// Whether that has changed since it was last looked at.
+    pub(crate) remembered: bool,
+    /// Sockets that were asked for.
+    pub(crate) opened: u64,
     pub(crate) events: Vec<EventKind>,
     pub(crate) plant: Option<Plant>,
     pub(crate) reports: u64,
@@ -117,17 +121,20 @@ impl LaneIo for Io {
 impl Machine {
     /// An engine that begins on `host` with this file and what another has remembered.
     pub(crate) fn new(file: &File, memory: Memory, host: &mut SimHost, dice: &mut Dice, now: Moment) -> Self {
-        let config = file.config();
+        Self::with((file.config(), file.connectors()), memory, host, dice, now)
+    }
+
+    /// The same with any configuration, and a TLS engine for each of its tunnels.
+    pub(crate) fn with(
+        (config, connectors): (EngineConfig, Vec<Connector>),
+        memory: Memory,
+        host: &mut SimHost,
+        dice: &mut Dice,
+        now: Moment,
+    ) -> Self {
         let facts = host.model.facts.clone();
-        let fleet = Fleet::with_connectors(
-            config,
-            file.connectors(),
-            memory.clone(),
-            facts,
-            Sessions::default(),
-            dice.bytes(),
-            now,
-        );
+        let fleet =
+            Fleet::with_connectors(config, connectors, memory.clone(), facts, Sessions::default(), dice.bytes(), now);
         let fleet = fleet.unwrap_or_else(|error| panic!("a drawn file is refused: {error}"));
         let lane = Lane::new(dice.bytes(), Arc::clone(fleet.policy()), Attachment::Rules);
         host.model.devices.insert(host.scope().device);
@@ -145,6 +152,8 @@ impl Machine {
             rebuild_due: None,
             plan_delay: Duration::from_millis(*dice.pick(&[0, 0, 1, 5, 40])),
             memory,
+            remembered: true,
+            opened: 0,
             events: Vec::new(),
             plant: None,
             reports: 0,
@@ -205,7 +214,7 @@ impl Machine {
             any = true;
             match request {
                 Request::Policy(policy) => self.lane.handle(LaneCommand::Policy(policy), now),
-                Request::Remember(memory) => self.memory = memory,
+                Request::Remember(memory) => (self.memory, self.remembered) = (memory, true),
                 Request::Event(event) => self.events.push(event),
                 Request::Plan(plan) => {
                     (self.wanted, self.owed) = (Some(plan), true);
@@ -250,6 +259,7 @@ impl Machine {
     }
 
     fn open(&mut self, tunnel: TunnelId, attempt: Attempt, remote: SocketAddr) -> Result<(), OpenFailure> {
+        self.opened += 1;
         self.next_port = if self.next_port >= 60_000 { 20_000 } else { self.next_port + 1 };
         self.sockets.insert(self.next_port, Socket { tunnel, attempt, remote, with_lane: false });
         Ok(())

@@ -14,6 +14,9 @@ const LONG: u64 = 100;
 /// 86,400 s.
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// What servers say.
+const FAREWELLS: [&str; 4] = ["RESTART", "HALT", "INFO,hello", "RESTART,[N]"];
+
 /// Something done to a world.
 #[derive(Clone, Debug)]
 pub struct Deed {
@@ -62,6 +65,11 @@ pub(crate) fn length(seed: u64) -> Duration {
     if seed % LONG == LONG - 1 { DAY } else { USUAL }
 }
 
+/// 1 ms: the thousandth of what most programs wait from one packet to the next; where a world lasts long they say less.
+pub(crate) fn pace(seed: u64) -> Duration {
+    Duration::from_millis(if length(seed) == DAY { 30 } else { 1 })
+}
+
 /// What is done in the world of this seed.
 pub(crate) fn generate(seed: u64) -> Vec<Deed> {
     let setup = Setup::of(seed);
@@ -98,10 +106,7 @@ impl Writer {
             match self.dice.below(20) {
                 0..=2 => return self.restart(place),
                 3 => {
-                    return What::Say {
-                        place,
-                        text: *self.dice.pick(&["RESTART", "HALT", "INFO,hello", "RESTART,[N]"]),
-                    };
+                    return What::Say { place, text: FAREWELLS[self.dice.place(FAREWELLS.len())] };
                 }
                 4 => return What::Renegotiate { place },
                 5 | 6 => return What::Lie { place },

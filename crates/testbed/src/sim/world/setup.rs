@@ -96,14 +96,21 @@ pub(crate) fn place_of(name: &str) -> Option<Place> {
     name.strip_prefix('t')?.parse().ok()
 }
 
-/// Where its server listens.
+/// Where its server listens: on 192.0.2.1 the first.
 pub(crate) fn remote(place: Place) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, byte(place) + 1)), 1194)
+    let number = u32::try_from(place).unwrap_or(u32::MAX);
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from(0xc000_0201_u32.wrapping_add(number))), 1194)
+}
+
+/// The server that listens there.
+pub(crate) fn site_at(address: SocketAddr) -> Option<Place> {
+    let IpAddr::V4(v4) = address.ip() else { return None };
+    u32::from(v4).checked_sub(0xc000_0201).and_then(|number| Place::try_from(number).ok())
 }
 
 /// A host behind one server alone.
 pub(crate) fn own_target(place: Place) -> Ipv4Addr {
-    Ipv4Addr::new(203, 0, 113, byte(place))
+    Ipv4Addr::new(203, 0, 113 + byte(place / 256), byte(place % 256))
 }
 
 /// A host of a network that several servers and profiles may claim.
@@ -149,6 +156,13 @@ impl Push {
         let ping = *dice.pick(&[1, 1, 2, 5]);
         let restart = ping * (3 + dice.below(3) as u32);
         Self { v4, v6, routes, offers: dice.one_in(4), ping, restart }
+    }
+
+    /// A server that nobody collides with.
+    pub(crate) fn plain(place: Place, ping: u32, restart: u32) -> Self {
+        let v4 = Ipv4Net::new_assert(Ipv4Addr::new(10, 100 + byte(place / 256), byte(place % 256), 2), 24);
+        let routes = vec![IpNet::from(IpAddr::V4(own_target(place)))];
+        Self { v4, v6: None, routes, offers: false, ping, restart }
     }
 
     /// The inner addresses.
@@ -224,6 +238,12 @@ impl File {
             _ => Via::Tunnel(dice.pick(&self.tunnels).place),
         };
         RuleModel { to, from: Vec::new(), protocol, ports, via }
+    }
+
+    /// All of so many tunnels, and no rules.
+    pub(crate) fn plain(places: usize) -> Self {
+        let entry = |place| Entry { place, routes: Vec::new(), default: false, accepts: false };
+        Self { tunnels: (0..places).map(entry).collect(), rules: Vec::new() }
     }
 
     /// The entry of a tunnel.

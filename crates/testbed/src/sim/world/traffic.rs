@@ -9,7 +9,8 @@ use mrvpn_netplan::model::Verdict;
 use mrvpn_router::TunnelId;
 
 use super::World;
-use super::setup::{ACCEPTED, CARD, remote};
+use super::setup::{ACCEPTED, CARD, remote, site_at};
+use crate::sim::TraceHash;
 use crate::sim::apps::packet::{self, ACK, Draft, Kind, SYN, Seen, TAG, TCP, Tag, UDP};
 use crate::sim::apps::{App, Bind};
 use crate::sim::oracle::{Flow, Told};
@@ -97,7 +98,8 @@ impl World<'_> {
 
     fn choose_source(&mut self, id: u32, source: Option<IpAddr>) {
         if let Some(flow) = self.oracle.flow_mut(id) {
-            flow.source = flow.source.or(source.filter(|source| source.is_ipv4() == flow.to.is_ipv4()));
+            let fits = |source: &IpAddr| source.is_ipv4() == flow.to.is_ipv4();
+            flow.source = flow.source.or_else(|| source.filter(fits));
         }
     }
 
@@ -152,7 +154,7 @@ impl World<'_> {
         let any = !written.is_empty();
         for packet in written {
             let packet = self.planted_arrival(packet);
-            self.hash.bytes(&packet);
+            note(&mut self.hash, &packet);
             let whole = match packet::fragment(&packet) {
                 None => Some(packet),
                 Some(part) => self.join(part, packet),
@@ -199,8 +201,8 @@ impl World<'_> {
                 }
                 // Who of several comes up first decides who is shown under which address.
                 self.follow();
-            } else if let Some(site) = (0..self.sites.len()).find(|place| remote(*place) == delivered.to) {
-                self.sites[site].arrive(delivered.from, &delivered.datagram, self.now);
+            } else if let Some(site) = site_at(delivered.to).and_then(|place| self.sites.get_mut(place)) {
+                site.arrive(delivered.from, &delivered.datagram, self.now);
             }
         }
     }
@@ -217,7 +219,7 @@ impl World<'_> {
             }
             while let Some((to, datagram)) = self.sites[place].poll_transmit() {
                 if !self.sites[place].is_off(self.now) {
-                    self.hash.bytes(&datagram);
+                    note(&mut self.hash, &datagram);
                     self.dialogue.say(self.now, "server", || format!("{place} to {to}: {} bytes", datagram.len()));
                     self.network.send(remote(place), to, datagram, self.now);
                 }
@@ -383,6 +385,13 @@ impl World<'_> {
             Some(_) | None => 1,
         }
     }
+}
+
+/// Notes how long a datagram is, and both its ends: what is between follows from them.
+pub(super) fn note(hash: &mut TraceHash, datagram: &[u8]) {
+    hash.number(datagram.len() as u64);
+    hash.bytes(datagram.first_chunk::<16>().unwrap_or(&[0; 16]));
+    hash.bytes(datagram.last_chunk::<16>().unwrap_or(&[0; 16]));
 }
 
 /// Of an IPv4 packet: not the same soon again, so that fragments of two do not mix.
