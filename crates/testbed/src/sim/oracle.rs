@@ -123,14 +123,13 @@ impl Oracle {
         }
         let Some(flow) = self.flows.get_mut(&id) else { return };
         let must = flow.must(answer, view, now);
-        let allowed = flow.allowed(answer, view, now);
+        let (allowed, keeps) = flow.allowed(answer, view, now);
         let in_device = matches!(way, Verdict::Device(_));
         let must = must
             .filter(|place| in_device && view.steady.get(*place).copied().flatten().is_some_and(|since| since <= now));
-        flow.note_sent(
-            number,
-            Probe { at: now, allowed, must, generation: view.generation, life: view.life, arrived: 0, answered: 0 },
-        );
+        let View { generation, life, .. } = *view;
+        let probe = Probe { at: now, allowed, keeps, must, generation, life, arrived: 0, answered: 0 };
+        flow.note_sent(number, probe);
         self.tally.asked += 1;
         if must.is_some() {
             self.tally.must += 1;
@@ -166,7 +165,7 @@ impl Oracle {
             let Some(flow) = self.flows.get_mut(id) else { continue };
             let answer = reference.answer(&flow.question());
             if let Some(probe) = flow.probes.get_mut(number).filter(|probe| probe.arrived == 0)
-                && flow.bound.is_none()
+                && !probe.keeps
             {
                 probe.allowed |= mask(answer);
             }
@@ -175,6 +174,10 @@ impl Oracle {
 
     /// The user has changed something: of flows that go elsewhere now no answer is owed any more.
     pub(crate) fn withdraw(&mut self, reference: &Reference) {
+        for flow in self.flows.values_mut() {
+            let Some(bound) = flow.bound else { continue };
+            flow.withdrawn |= reference.answer(&flow.question()) != Answer::Tunnel(bound.place);
+        }
         for (_, id, number) in &self.deadlines {
             let Some(flow) = self.flows.get_mut(id) else { continue };
             let answer = reference.answer(&flow.question());

@@ -32,6 +32,8 @@ pub(crate) struct Flow {
     pub(crate) sent: u32,
     /// TCP: how many of its packets were answered.
     pub(crate) acknowledged: u32,
+    /// The user has given it elsewhere since it was last carried: its next packet is refused, whatever else was said.
+    pub(crate) withdrawn: bool,
     /// It was refused for good, or its program has lost its address.
     pub(crate) over: bool,
 }
@@ -51,6 +53,8 @@ pub(crate) struct Probe {
     pub(crate) at: Moment,
     /// A bit for each tunnel through which it may go.
     pub(crate) allowed: u64,
+    /// Whether its flow belongs to one tunnel, whatever is claimed while it waits.
+    pub(crate) keeps: bool,
     /// The tunnel through which it must be answered.
     pub(crate) must: Option<Place>,
     /// As of the view in which it was sent.
@@ -74,6 +78,7 @@ impl Flow {
             probes: BTreeMap::new(),
             sent: 0,
             acknowledged: 0,
+            withdrawn: false,
             over: false,
         }
     }
@@ -88,12 +93,12 @@ impl Flow {
         self.protocol == TCP
     }
 
-    /// Through which tunnels a packet may go that is sent now.
-    pub(super) fn allowed(&self, answer: Answer, view: &View<'_>, now: Moment) -> u64 {
+    /// Through which tunnels a packet may go that is sent now, and whether its flow keeps that while it waits.
+    pub(super) fn allowed(&self, answer: Answer, view: &View<'_>, now: Moment) -> (u64, bool) {
         match self.bound {
-            None => mask(answer),
-            Some(bound) if self.holds(bound, answer, view, now) => 1 << bound.place,
-            Some(bound) => mask(answer) | 1 << bound.place,
+            None => (mask(answer), false),
+            Some(bound) if self.keeps(bound, view, now) => (1 << bound.place, true),
+            Some(bound) => (mask(answer) | 1 << bound.place, false),
         }
     }
 
@@ -111,13 +116,17 @@ impl Flow {
     /// Whether nothing can have ended it.
     fn lives(&self, bound: Bound, view: &View<'_>) -> bool {
         let lease = view.now.tunnel(bound.place).and_then(|tunnel| tunnel.lease.as_ref()).map(|lease| lease.number);
-        bound.life == view.life && bound.lease == lease && !self.over
+        bound.life == view.life && bound.lease == lease && !self.over && !self.withdrawn
     }
 
     /// Whether it still belongs where it came out last, whatever is claimed now.
     fn holds(&self, bound: Bound, answer: Answer, view: &View<'_>, now: Moment) -> bool {
-        let same = answer == Answer::Tunnel(bound.place);
-        same || (self.lives(bound, view) && bound.generation == view.generation && now.since(self.last) < IDLE)
+        answer == Answer::Tunnel(bound.place) || self.keeps(bound, view, now)
+    }
+
+    /// The same where nothing but its own past says so.
+    fn keeps(&self, bound: Bound, view: &View<'_>, now: Moment) -> bool {
+        self.lives(bound, view) && bound.generation == view.generation && now.since(self.last) < IDLE
     }
 
     pub(super) fn note_sent(&mut self, number: u32, probe: Probe) {
@@ -139,6 +148,7 @@ impl Flow {
 
     pub(super) fn bind(&mut self, bound: Bound, now: Moment) {
         (self.bound, self.last) = (Some(bound), now);
+        self.withdrawn = false;
         self.visited |= 1 << bound.place;
     }
 }

@@ -188,9 +188,9 @@ impl World<'_> {
         for known in self.known.values().filter(|known| known.state == TunnelState::Up) {
             up[known.place] = true;
         }
-        for place in 0..self.steady.len() {
+        for (place, up) in up.into_iter().enumerate() {
             let calm = at_work.is_some()
-                && up[place]
+                && up
                 && !self.broken[place]
                 && !self.sites[place].is_off(now)
                 && self.noisy_until[place] <= now

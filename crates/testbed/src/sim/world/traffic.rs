@@ -82,6 +82,9 @@ impl World<'_> {
         let (question, number) = (flow.question(), if app.protocol == TCP { flow.acknowledged } else { flow.sent });
         let way = self.host.way(question.source, question.destination, question.protocol, question.port);
         let way = self.planted_way(way);
+        if self.lacks_source(&question, &way) {
+            return;
+        }
         self.dialogue.say(self.now, "program", || format!("packet {number} of flow {id}: {question:?} {way:?}"));
         if self.tampered && way == Verdict::Clear {
             // What others have let out until it is put back.
@@ -94,6 +97,14 @@ impl World<'_> {
             Verdict::Clear => self.choose_source(id, Some(IpAddr::V4(CARD))),
             Verdict::Unreachable => {}
         }
+    }
+
+    /// Whether its program gets an error: the interface has no address for it, or, while someone has deleted the anchor,
+    /// that of some tunnel, by which it would be bound.
+    fn lacks_source(&self, question: &Question, way: &Verdict) -> bool {
+        let Verdict::Device(device) = way else { return false };
+        let chosen = self.host.unbound(device, question.destination);
+        question.source.is_none() && chosen != self.reference.anchor_for(question.destination)
     }
 
     fn choose_source(&mut self, id: u32, source: Option<IpAddr>) {
