@@ -4,6 +4,7 @@
 
 mod apps; // programs of the world's host
 pub mod dialogue; // who said what, in a run that failed
+pub mod hostile; // servers and strangers that mean harm
 mod hosts; // the world's host
 pub mod net; // datagrams that are lost, late, doubled, damaged
 mod oracle; // what must hold in a world
