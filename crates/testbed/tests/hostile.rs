@@ -102,7 +102,7 @@ fn a_push_of_any_content_is_refused_or_tamed() {
     plays(&["T-32", "T-33", "T-34", "T-42", "T-43"]);
 }
 
-// proves: T-36, T-37, T-38, I-1, I-2
+// proves: T-36, T-37, I-1, I-2
 #[test]
 fn what_is_pushed_reaches_neither_the_host_nor_other_tunnels() {
     plays(&["T-36", "T-37", "T-38"]);

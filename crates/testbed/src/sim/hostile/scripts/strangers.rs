@@ -13,7 +13,7 @@ use crate::sim::world::setup::remote;
 const MOMENT: Duration = Duration::from_millis(10);
 const LENGTHS: [usize; 9] = [0, 1, 5, 13, 24, 25, 60, 1_500, 9_000];
 
-pub(super) const SCRIPTS: [Script; 14] = [
+pub(super) const SCRIPTS: [Script; 15] = [
     Script::new("garbage-of-every-first-byte", &["T-01"], |arena| {
         arena.come_up();
         garbage(arena);
@@ -94,6 +94,29 @@ pub(super) const SCRIPTS: [Script; 14] = [
         arena.expect_same();
     })
     .profile(WRAPPED),
+    Script::new("a-hundred-thousand-forgeries", &["T-02"], |arena| {
+        arena.come_up();
+        let opcodes = [4, 5, 7, 8, 10, 11, 31];
+        for number in 0..100_000_u32 {
+            // Every clear-text field right, then one of them wrong; never the next message, which nobody could tell from the
+            // server's where nothing is wrapped.
+            let odd = |kind: u32| number % 4 == kind;
+            let forged = Forged {
+                opcode: opcodes[number as usize % opcodes.len()],
+                session: odd(0).then_some([7; 8]),
+                acks: if odd(1) { vec![number; 4] } else { Vec::new() },
+                acks_of: odd(2).then_some([9; 8]),
+                message: Some(1_000 + number),
+                payload: vec![0x5a; 20],
+                ..Forged::default()
+            };
+            arena.server().forge(&forged);
+            if number % 100 == 99 {
+                arena.pass(MOMENT);
+            }
+        }
+        arena.expect_same();
+    }),
     Script::new("acknowledgements-of-what-was-never-sent", &["T-02"], |arena| {
         arena.come_up();
         for id in [0, 1, 5, 6, 100, 0x7fff_ffff, u32::MAX] {
