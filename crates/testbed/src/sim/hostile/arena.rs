@@ -4,6 +4,9 @@
 //! remotes alone and no probe leaves in clear (I-1); it comes to rest (I-6). In the end the hostile server behaves, and the
 //! tunnel works again; what the engine holds then is told in the trace, and all that it tells is printable ASCII.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
