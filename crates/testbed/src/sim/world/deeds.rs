@@ -153,6 +153,8 @@ impl World<'_> {
     /// Another engine begins on what the killed one left.
     pub(super) fn rebirth(&mut self) {
         self.reborn_at = None;
+        // It reads the host anew.
+        self.moved();
         let mut dice = Dice::clone(&self.dice);
         let mut machine = Machine::new(&self.file, self.memory.clone(), &mut self.host, &mut dice, self.now);
         self.dice = dice;
