@@ -1,9 +1,12 @@
 //! The command line.
 
 /// How it is used.
-pub(crate) const USAGE: &str = "usage: mrvpn-sim [--seeds N] [--pair N] [--tls N] [--from S]
-    --seeds N   so many seeds of everything that is exact
+pub(crate) const USAGE: &str = "usage: mrvpn-sim [--seeds N] [--pair N] [--world N] [--hostile N] [--tls N] [--from S]
+    --seeds N   so many seeds of one client and one server, a tenth of that of worlds, and a thousandth of that of
+                rounds of all hostile scripts
     --pair N    so many seeds of one client and one server
+    --world N   so many seeds of many tunnels in one world
+    --hostile N so many rounds of all scripts of hostile servers and strangers
     --tls N     the same over real TLS: it does not repeat exactly
     --from S    the first seed, 0 unless said otherwise";
 
@@ -12,6 +15,10 @@ pub(crate) const USAGE: &str = "usage: mrvpn-sim [--seeds N] [--pair N] [--tls N
 pub(crate) struct Arguments {
     /// Seeds of [`mrvpn_testbed::sim::Pair`].
     pub(crate) pair: u64,
+    /// Seeds of [`mrvpn_testbed::sim::WorldScenario`].
+    pub(crate) world: u64,
+    /// Rounds of [`mrvpn_testbed::sim::hostile::HostileScenario`].
+    pub(crate) hostile: u64,
     /// Seeds of [`mrvpn_testbed::sim::pair::PairOverTls`].
     pub(crate) tls: u64,
     /// The first seed.
@@ -32,13 +39,21 @@ impl Arguments {
                 text.parse().map_err(|_| format!("{word} needs a number, not {text:?}"))
             };
             match word.as_str() {
-                "--seeds" | "--pair" => arguments.pair = number()?,
+                "--seeds" => {
+                    arguments.pair = number()?;
+                    arguments.world = arguments.pair.div_ceil(10);
+                    arguments.hostile = arguments.pair.div_ceil(1_000);
+                }
+                "--pair" => arguments.pair = number()?,
+                "--world" => arguments.world = number()?,
+                "--hostile" => arguments.hostile = number()?,
                 "--tls" => arguments.tls = number()?,
                 "--from" => arguments.from = number()?,
                 _ => return Err(format!("unknown: {word}")),
             }
         }
-        if arguments.pair == 0 && arguments.tls == 0 { Err(String::from("nothing to run")) } else { Ok(arguments) }
+        let runs = [arguments.pair, arguments.world, arguments.hostile, arguments.tls];
+        if runs == [0; 4] { Err(String::from("nothing to run")) } else { Ok(arguments) }
     }
 }
 
@@ -52,8 +67,8 @@ mod tests {
 
     #[test]
     fn numbers_are_read_and_anything_else_is_named() {
-        assert_eq!(parse("--pair 10 --from 7"), Ok(Arguments { pair: 10, tls: 0, from: 7 }));
-        assert_eq!(parse("--seeds 10 --tls 3"), Ok(Arguments { pair: 10, tls: 3, from: 0 }));
+        assert_eq!(parse("--pair 10 --from 7"), Ok(Arguments { pair: 10, from: 7, ..Arguments::default() }));
+        assert_eq!(parse("--seeds 10 --tls 3"), Ok(Arguments { pair: 10, world: 1, hostile: 1, tls: 3, from: 0 }));
         assert_eq!(parse(""), Err(String::from("nothing to run")));
         assert_eq!(parse("--pair"), Err(String::from("--pair needs a number")));
         assert_eq!(parse("--pair x"), Err(String::from("--pair needs a number, not \"x\"")));

@@ -7,8 +7,9 @@ mod output;
 
 use std::process::ExitCode;
 
+use mrvpn_testbed::sim::hostile::HostileScenario;
 use mrvpn_testbed::sim::pair::PairOverTls;
-use mrvpn_testbed::sim::{Pair, Report, Scenario, Seeds, run_many};
+use mrvpn_testbed::sim::{Pair, Report, Scenario, Seeds, WorldScenario, run_many};
 
 use arguments::Arguments;
 
@@ -25,10 +26,22 @@ fn main() -> ExitCode {
     if arguments.pair > 0 {
         fine &= run(&Pair, Seeds::new(arguments.from, arguments.pair));
     }
+    if arguments.world > 0 {
+        fine &= run(&WorldScenario::default(), Seeds::new(arguments.from, arguments.world));
+    }
+    if arguments.hostile > 0 {
+        fine &= hostile(arguments.from, arguments.hostile);
+    }
     if arguments.tls > 0 {
         fine &= over_tls(Seeds { repeat_each: 0, ..Seeds::new(arguments.from, arguments.tls) });
     }
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Each script so many times. What the engine holds meanwhile is counted by the tests alone.
+fn hostile(from: u64, rounds: u64) -> bool {
+    let scenario = HostileScenario::of(&[], || 0);
+    run(&scenario, Seeds::new(from, rounds.saturating_mul(scenario.len() as u64)))
 }
 
 fn over_tls(seeds: Seeds) -> bool {
