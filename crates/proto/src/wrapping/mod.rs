@@ -266,10 +266,24 @@ mod tests {
     // proves: I-11
     #[test]
     fn a_wrapping_is_shown_without_its_keys() {
-        for (wrap, name) in wraps().iter().zip(["None", "TlsAuth(SHA256)", "TlsCrypt", "TlsCryptV2(resend: false)"]) {
+        let kinds = ["None", "TlsAuth(TlsAuth(SHA256))", "TlsCrypt(TlsCrypt)", "TlsCryptV2(TlsCryptV2(resend: false))"];
+        for (wrap, kind) in wraps().iter().zip(kinds) {
             let shown = format!("{:?}", client(wrap));
-            assert!(shown.contains(&format!("({name})")) || shown.contains(&format!("kind: {name}")), "{shown}");
+            assert!(shown.starts_with(&format!("Wrapper {{ kind: {kind}, ")), "{shown}");
             assert!(!shown.contains("90, 90") && !shown.to_lowercase().contains("5a5a"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_packet_grows_by_the_overhead_and_the_trailer_that_are_told() {
+        for wrap in wraps() {
+            for opcode in [Opcode::ControlV1, Opcode::HardResetClientV3] {
+                let head = ControlHead { opcode, key_id: KeyId::FIRST, session: SessionId::new([7; 8]).unwrap() };
+                let packet = ControlPacket { head, acks: Acks::NONE, message: Some(MessageId::RESET), payload: b"tls" };
+                let mut wrapper = client(&wrap);
+                let grown = wrapper.overhead() + wrapper.trailer(opcode);
+                assert_eq!(wrapper.wrap(&packet).len(), packet.bare_size() + grown, "{wrap:?} {opcode:?}");
+            }
         }
     }
 

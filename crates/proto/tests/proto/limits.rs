@@ -1,15 +1,22 @@
 //! Each limit on what comes from outside at one less, at itself, at one more. Those of single types are tested where
 //! the types are: acknowledgements, windows, usage of keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mrvpn_clock::Moment;
 use mrvpn_profile::{Credentials, Secret, Wrap};
+use mrvpn_proto::control::{Acks, ControlHead, ControlPacket};
+use mrvpn_proto::ids::MessageId;
+use mrvpn_proto::opcode::Opcode;
 use mrvpn_proto::peer::{ScriptedTls, TestServer, TestServerConfig};
 use mrvpn_proto::session::ProtocolError;
 use mrvpn_proto::wrapping::{Side, Wrapper};
-use mrvpn_proto::{Dropped, EndReason, Event, SessionConfig, Stage, Tls, TlsError, limits};
+use mrvpn_proto::{
+    Dropped, EndReason, Event, KeyId, RustlsConnector, Session, SessionConfig, SessionId, Stage, Tls, TlsError, limits,
+};
 
+use crate::certificates::{ca, trusting};
 use crate::pair::{Link, Pair, WALL, config, session};
 
 fn around(limit: usize) -> [(usize, bool); 3] {
@@ -122,4 +129,40 @@ fn the_handshake_ends_after_a_minute_whatever_the_profile_says() {
         session.handle_timeout(at);
     }
     assert_eq!(session.stage(), Stage::Ended);
+}
+
+// proves: T-23
+#[test]
+fn a_server_that_drips_its_handshake_is_left_after_a_minute() {
+    let connector = Arc::new(RustlsConnector::new(&trusting(&ca()), false).unwrap());
+    let mut config = config(Wrap::None);
+    config.hand_window = Duration::from_secs(600);
+    let mut client = Session::new(config, connector, [9; 32], WALL, Moment::default()).unwrap();
+    let mut server = Wrapper::new(&Wrap::None, Side::Server, WALL);
+    let session = SessionId::new([5; 8]).unwrap();
+    let mut packet = |opcode, id: u32, payload: &[u8]| {
+        let head = ControlHead { opcode, key_id: KeyId::FIRST, session };
+        let acks = Acks::new(&[MessageId::RESET], client.id());
+        server.wrap(&ControlPacket { head, acks, message: Some(MessageId::new(id)), payload })
+    };
+    // The beginning of a record of 16 KiB that never ends, a byte in each packet.
+    let record = [0x16, 0x03, 0x03, 0x3f, 0xf0, 0x02, 0x00, 0x3f, 0xec].into_iter().chain(std::iter::repeat(0));
+    let drops = record.zip(1..).map(|(byte, id)| packet(Opcode::ControlV1, id, &[byte])).take(120);
+    let drops: Vec<Vec<u8>> = drops.collect();
+    let reset = packet(Opcode::HardResetServerV2, 0, b"");
+    let mut ended = None;
+    for (second, drop) in std::iter::once(reset).chain(drops).enumerate() {
+        let now = Moment::default() + Duration::from_secs(second as u64);
+        client.handle_timeout(now);
+        let taken = client.handle_control(&drop, now);
+        while client.poll_transmit().is_some() {}
+        let end = std::iter::from_fn(|| client.poll_event()).find(|event| matches!(event, Event::Ended(_)));
+        if let Some(end) = end {
+            ended = Some((second, format!("{end:?}")));
+            break;
+        }
+        assert_eq!(taken, Ok(()), "{second}");
+    }
+    let (second, end) = ended.unwrap();
+    assert!(second == 60 && end.starts_with("Ended(HandshakeTimeout("), "{end} at {second} s");
 }
