@@ -227,6 +227,14 @@ mod tests {
         let address = "10.8.0.6/32".parse().unwrap();
         pushed.ipv4 = Some(Ipv4Assignment { address, gateway: Some("10.8.0.5".parse().unwrap()) });
         assert_eq!(prefixes(&claims(UK, &own(&[]), Some(&pushed))), ["10.8.0.6/32", "10.8.0.5/32"]);
+        for (six, claimed) in
+            [("fd00:8::6/128", vec!["fd00:8::6/128", "fd00:8::5/128"]), ("fd00:8::6/64", vec!["fd00:8::/64"])]
+        {
+            pushed.ipv4 = None;
+            pushed.ipv6 =
+                Some(Ipv6Assignment { address: six.parse().unwrap(), gateway: Some("fd00:8::5".parse().unwrap()) });
+            assert_eq!(prefixes(&claims(UK, &own(&[]), Some(&pushed))), claimed);
+        }
     }
 
     #[test]

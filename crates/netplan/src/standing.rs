@@ -114,6 +114,10 @@ mod tests {
         assert_eq!(prefixes(&effective(&all, &facts, &named)), ["192.168.1.128/25", "192.168.0.0/16"]);
         let other = [rule("192.168.1.128/25", Target::Tunnel(FR)), rule("192.168.1.128/25", Target::Direct)];
         assert_eq!(effective(&all, &facts, &other).len(), 1);
+        let everything = [rule("0.0.0.0/0", Target::Tunnel(UK))];
+        assert_eq!(effective(&all, &facts, &everything).len(), 1, "everything names nothing");
+        let half = [rule("128.0.0.0/1", Target::Tunnel(UK))];
+        assert_eq!(effective(&all, &facts, &half).len(), 3);
         let pools = pools();
         let conflicts = claim_conflicts(&all, &facts, &[], &pools);
         assert_eq!(conflicts.iter().filter(|conflict| conflict.resolution == Resolution::LeftToHost).count(), 2);
@@ -163,5 +167,22 @@ mod tests {
             assert_eq!(effective(&many[..count], &facts, &[]).len(), stand);
             assert_eq!(claim_conflicts(&many[..count], &facts, &[], &pools).len(), shown);
         }
+    }
+
+    #[test]
+    fn only_claims_that_would_stand_count_towards_the_limit() {
+        let pools = pools();
+        let facts = on_lan("192.168.1.0/24");
+        let fallen = [claim(UK, "127.0.0.0/8"), claim(UK, "192.168.1.128/25")];
+        let standing = (0..=MAX_CLAIMS).map(|n| claim(UK, &format!("11.{}.{}.0/24", n / 256, n % 256)));
+        let mut all: Vec<Claim> = fallen.into_iter().chain(standing).collect();
+        let left_out = |all: &[Claim]| -> Vec<String> {
+            let conflicts = claim_conflicts(all, &facts, &[], &pools);
+            let many = conflicts.into_iter().filter(|conflict| conflict.resolution == Resolution::TooMany);
+            many.map(|conflict| conflict.what).collect()
+        };
+        assert_eq!(left_out(&all), [all[MAX_CLAIMS + 2].prefix.to_string()]);
+        all.pop();
+        assert!(left_out(&all).is_empty());
     }
 }
