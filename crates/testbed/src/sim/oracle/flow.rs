@@ -104,6 +104,10 @@ impl Flow {
 
     /// Through which tunnel it must be answered, where that is certain.
     pub(super) fn must(&self, answer: Answer, view: &View<'_>, now: Moment) -> Option<Place> {
+        // A connection that is silent for too long is forgotten, and what is no SYN opens none.
+        if self.protocol == TCP && self.sent > 0 && now.since(self.last) >= IDLE {
+            return None;
+        }
         let place = match (self.bound, answer) {
             (None, Answer::Tunnel(place)) if self.sent == 0 => place,
             (Some(bound), _) if self.lives(bound, view) && self.holds(bound, answer, view, now) => bound.place,
