@@ -241,3 +241,19 @@ const fn owner(attachment: Attachment) -> u32 {
         Attachment::Only(tunnel) => 2 << 16 | tunnel.number() as u32,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    // proves: T-77
+    #[test]
+    fn no_two_attachments_own_the_same_fragments() {
+        let tunnels = [0, 1, 2, 255, 4_095, u16::MAX].map(TunnelId::new);
+        let bound = tunnels.iter().flat_map(|&tunnel| [Attachment::Prefer(tunnel), Attachment::Only(tunnel)]);
+        let owners: Vec<u32> = std::iter::once(Attachment::Rules).chain(bound).map(owner).collect();
+        assert_eq!(owners.iter().collect::<BTreeSet<_>>().len(), owners.len(), "{owners:x?}");
+    }
+}

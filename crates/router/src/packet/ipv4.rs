@@ -100,12 +100,6 @@ impl Ipv4 {
         })
     }
 
-    /// The bytes behind the header.
-    #[must_use]
-    pub fn payload<'a>(&self, packet: &'a [u8]) -> &'a [u8] {
-        packet.get(self.header..).unwrap_or_default()
-    }
-
     /// Whether the header's checksum is right.
     #[must_use]
     pub fn checksum_is_right(&self, packet: &[u8]) -> bool {
@@ -227,6 +221,43 @@ mod tests {
         let ip = Ipv4::parse(&packet).unwrap();
         assert_eq!((ip.header, ip.length, ip.fragment), (20, 20, Fragment::Whole));
         assert!(ip.checksum_is_right(&packet));
+        let mut damaged = packet;
+        damaged[8] ^= 1;
+        assert!(!ip.checksum_is_right(&damaged));
+    }
+
+    // proves: T-44
+    #[test]
+    fn a_quoted_header_is_whole_and_its_lengths_fit() {
+        let mut packet = header(&[1, 1, 1, 0]);
+        packet.extend([0; 8]);
+        packet[3] = 60;
+        assert_eq!(Ipv4::quoted(&packet).map(|ip| (ip.header, ip.length)), Some((24, 60)), "cut short behind it");
+        assert!(Ipv4::quoted(&packet[..24]).is_some());
+        assert_eq!(Ipv4::quoted(&packet[..23]), None, "cut within the header");
+        for (at, value) in [(0, 0x44), (0, 0x40), (0, 0x56), (0, 0x66), (3, 23), (3, 0)] {
+            let mut bad = packet.clone();
+            bad[at] = value;
+            assert_eq!(Ipv4::quoted(&bad), None, "byte {at} = {value:#x}");
+        }
+    }
+
+    // proves: T-44
+    #[test]
+    fn nobody_sends_from_loopback_many_or_what_is_reserved() {
+        for (address, may) in [
+            ([0, 1, 2, 3], false),
+            ([1, 0, 0, 0], true),
+            ([127, 0, 0, 1], false),
+            ([223, 255, 255, 255], true),
+            ([224, 0, 0, 1], false),
+            ([239, 255, 255, 255], false),
+            ([240, 0, 0, 1], false),
+            ([241, 0, 0, 1], false),
+            ([255, 255, 255, 255], false),
+        ] {
+            assert_eq!(may_be_source(address.into()), may, "{address:?}");
+        }
     }
 
     // proves: T-44
@@ -246,7 +277,9 @@ mod tests {
     // proves: T-44
     #[test]
     fn source_routes_and_broken_options_are_malformed() {
-        assert!(Ipv4::parse(&header(&[7, 3, 4, 0])).is_ok());
+        for options in [[7, 3, 4, 0], [1, 1, 1, 0], [1, 7, 3, 4], [9, 2, 9, 2], [0, 131, 137, 7]] {
+            assert!(Ipv4::parse(&header(&options)).is_ok(), "{options:?}");
+        }
         for options in [[131, 3, 4, 0], [137, 3, 4, 0], [1, 131, 3, 4], [7, 1, 0, 0], [7, 5, 0, 0], [1, 1, 1, 7]] {
             assert_eq!(Ipv4::parse(&header(&options)), Err(Malformed), "{options:?}");
         }

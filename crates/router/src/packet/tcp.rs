@@ -157,6 +157,29 @@ mod tests {
     }
 
     #[test]
+    fn an_mss_that_is_small_enough_or_stands_behind_an_option_of_two_bytes_is_found() {
+        let mut equal = segment(&[2, 4, 5, 180]);
+        assert_eq!(clamp_mss(&mut equal, 24, 1460), Change::NONE);
+        let mut behind = segment(&[4, 2, 2, 4, 5, 180, 0, 0]);
+        assert_ne!(clamp_mss(&mut behind, 28, 1000), Change::NONE);
+        assert_eq!(field::read_u16(&behind, 24), Some(1000));
+    }
+
+    #[test]
+    fn only_a_bare_syn_opens() {
+        for (bits, opens) in [
+            (Flags::SYN, true),
+            (0, false),
+            (Flags::ACK, false),
+            (Flags::SYN | Flags::ACK, false),
+            (Flags::SYN | Flags::RST, false),
+            (Flags::SYN | Flags::FIN, false),
+        ] {
+            assert_eq!(Flags::new(bits).opens(), opens, "{bits:#x}");
+        }
+    }
+
+    #[test]
     fn broken_options_are_left_alone() {
         for options in [[2, 3, 5, 180], [2, 0, 5, 180], [3, 9, 5, 180], [1, 1, 1, 2], [0, 2, 4, 9]] {
             let mut bytes = segment(&options);

@@ -68,19 +68,33 @@ impl Transport {
             Icmp::Other(_) => Self::IcmpOther,
         }
     }
+}
 
-    /// Source and destination port, where the protocol has them.
-    #[must_use]
-    pub const fn ports(&self) -> Option<(u16, u16)> {
-        match self {
-            Self::Tcp(tcp) => Some((tcp.source, tcp.destination)),
-            Self::Udp(udp) => Some((udp.source, udp.destination)),
-            Self::EchoRequest(_)
-            | Self::EchoReply(_)
-            | Self::IcmpError { .. }
-            | Self::Neighbours
-            | Self::IcmpOther
-            | Self::Other => None,
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(version: u8, protocol: u8, payload: &[u8]) -> Result<Transport, Malformed> {
+        let length = payload.len() as u8;
+        let mut packet = match version {
+            4 => vec![0x45, 0, 0, 20 + length, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2],
+            _ => {
+                let mut packet = vec![0x60, 0, 0, 0, 0, length, protocol, 64];
+                packet.extend([0xfd; 32]);
+                packet
+            }
+        };
+        packet.extend(payload);
+        Transport::parse(&packet, &Ip::parse(&packet).unwrap())
+    }
+
+    // proves: T-44
+    #[test]
+    fn icmp_of_the_other_version_is_malformed() {
+        let (echo, echo_v6) = ([8, 0, 0, 0, 0, 7, 0, 1], [128, 0, 0, 0, 0, 7, 0, 1]);
+        assert_eq!(parsed(4, protocol::ICMP, &echo), Ok(Transport::EchoRequest(7)));
+        assert_eq!(parsed(6, protocol::ICMPV6, &echo_v6), Ok(Transport::EchoRequest(7)));
+        assert_eq!(parsed(6, protocol::ICMP, &echo), Err(Malformed));
+        assert_eq!(parsed(4, protocol::ICMPV6, &echo_v6), Err(Malformed));
     }
 }
