@@ -60,14 +60,19 @@ pub(crate) enum What {
     Delete,
 }
 
+/// Whether the world of this seed lasts a day.
+pub(crate) const fn is_long(seed: u64) -> bool {
+    seed % LONG == LONG - 1
+}
+
 /// How long things are done in the world of this seed.
 pub(crate) fn length(seed: u64) -> Duration {
-    if seed % LONG == LONG - 1 { DAY } else { USUAL }
+    if is_long(seed) { DAY } else { USUAL }
 }
 
 /// 1 ms: the thousandth of what most programs wait from one packet to the next; where a world lasts long they say less.
 pub(crate) fn pace(seed: u64) -> Duration {
-    Duration::from_millis(if length(seed) == DAY { 30 } else { 1 })
+    Duration::from_millis(if is_long(seed) { 30 } else { 1 })
 }
 
 /// What is done in the world of this seed.

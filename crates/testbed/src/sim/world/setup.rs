@@ -13,6 +13,7 @@ use mrvpn_profile::{Credentials, Secret, ovpn};
 use mrvpn_proto::peer::ScriptedConnector;
 use mrvpn_router::{PortRange, Rule, Target, TunnelId};
 
+use super::script;
 use crate::sim::Dice;
 use crate::sim::apps::packet::{TCP, UDP};
 use crate::sim::reference::{Place, PushModel, RuleModel, Via};
@@ -78,7 +79,12 @@ impl Setup {
     /// The beginning of this seed.
     pub(crate) fn of(seed: u64) -> Self {
         let mut dice = Dice::of(seed, "setup");
-        let places = if dice.one_in(40) { 10 + dice.place(PLACES - 9) } else { 2 + dice.place(7) };
+        let places = match (script::is_long(seed), dice.one_in(40)) {
+            // A day of fifty tunnels takes as long as a thousand worlds.
+            (true, _) => 2 + dice.place(3),
+            (false, true) => 10 + dice.place(PLACES - 9),
+            (false, false) => 2 + dice.place(7),
+        };
         let pushes = (0..places).map(|place| Push::any(place, places, &mut dice)).collect();
         let calm = (0..places).map(|_| dice.one_in(3)).collect();
         let file = File::any(places, &mut dice);
