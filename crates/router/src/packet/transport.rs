@@ -77,7 +77,7 @@ mod tests {
     fn parsed(version: u8, protocol: u8, payload: &[u8]) -> Result<Transport, Malformed> {
         let length = payload.len() as u8;
         let mut packet = match version {
-            4 => vec![0x45, 0, 0, 20 + length, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2],
+            4 => vec![0x45, 0, 0, length.strict_add(20), 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2],
             _ => {
                 let mut packet = vec![0x60, 0, 0, 0, 0, length, protocol, 64];
                 packet.extend([0xfd; 32]);
